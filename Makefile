@@ -1,0 +1,59 @@
+# Everything a contributor types. Needs Python 3.11 or newer, make and a package index.
+#
+#   make demo    capture and replay on this machine, in under 20 seconds
+#   make test    the test suite
+#   make check   format, lint, types, import layers, Dockerfile, documentation
+#   make bench   the benchmarks that there are (several minutes)
+#
+# PYTHON=python3.13 chooses the interpreter, VENV=dir the virtual environment.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Two workers by default; TESTS=tests/cli or TESTFLAGS=-x narrow a run.
+TESTS ?= tests
+TESTFLAGS ?= -n 2
+
+.PHONY: demo test check bench format clean
+.DEFAULT_GOAL := test
+
+demo: $(VENV)/.run-installed
+	@$(BIN)/mirrorproxy demo
+
+test: $(VENV)/.dev-installed
+	@$(BIN)/python -m pytest $(TESTFLAGS) $(TESTS)
+
+check: $(VENV)/.dev-installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/python -m pytest -q tests/docs/test_links.py tests/tools
+
+bench: $(VENV)/.dev-installed
+	@$(BIN)/python benchmarks/run.py
+
+format: $(VENV)/.dev-installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "mirrorproxy needs Python 3.11 or newer: make PYTHON=python3.13 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "no virtual environment could be made (Debian: apt install python3-venv)" >&2; exit 1; }
+
+# The stamps are older than a changed pyproject.toml: dependencies follow it.
+$(VENV)/.run-installed: pyproject.toml | $(BIN)/python
+	@echo "installing mirrorproxy into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev-installed: pyproject.toml | $(BIN)/python
+	@echo "installing mirrorproxy and its tools into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev]'
+	@touch $@ $(VENV)/.run-installed

@@ -1,0 +1,1 @@
+"""The demo: two small applications, a capture before one, a replay into the other."""

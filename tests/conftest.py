@@ -1,0 +1,44 @@
+"""What every test may ask for: the repository, real programs, and hypothesis without clocks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A shared machine is slow at odd moments: no test is judged by a clock.
+settings.register_profile(
+    "mirrorproxy", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("mirrorproxy")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The top of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def require_program() -> Callable[[str], str]:
+    """A function that returns the path of a real program, for tests that speak to one.
+
+    Where it is missing the test is skipped, but fails in CI: a suite that
+    skips its real parts there would prove nothing.
+    """
+
+    def find(name: str) -> str:
+        path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+        if path is not None:
+            return path
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{name} is not installed, and CI must have it", pytrace=False)
+        pytest.skip(f"{name} is not installed")
+
+    return find

@@ -128,7 +128,7 @@ class CounterFile:
     def totals(self) -> dict[str, int]:
         """Return the numbers of all workers, added up by name."""
         slots = [self.slot(number).tolist() for number in range(self.slots)]
-        return {name: sum(column) for name, column in zip(FIELDS, zip(*slots), strict=True)}
+        return {name: sum(slot[position] for slot in slots) for name, position in INDEX.items()}
 
     def flush(self) -> None:
         """Hand the pages to the disk now; only a machine that dies needs it."""

@@ -1,0 +1,53 @@
+"""The shot: one request that is to be sent to a target.
+
+These are the values. `rules` builds them, `replay` sets when they are due and
+sends them. A shot never holds anything sealed.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from mirrorproxy.record import HeaderList
+
+
+class Shot(msgspec.Struct, gc=False):
+    """One request for one target, made of one captured exchange.
+
+    exchange_id: of the captured exchange. copy: from 0; above 0 only when a
+    rule sends more than 100 percent. target: the target's name in the rule
+    file. origin: (scheme, host, port) to connect to. path: the request target
+    to send, in origin form. headers: all of them but framing, Host first.
+    body: to send as it is, encoded as Content-Encoding says. body_length: what
+    Content-Length says; None sends neither a length nor a body. body_ref: the
+    object that holds the body, to be read and put in by `rules.plan.with_body`
+    before sending; body is empty until then. body_bytes: the captured length,
+    known before the object is read. rule: the name of the rule that took the
+    exchange; None when it was sent without a rule.
+    session: what the requests of one user share, for order and sampling.
+    started_us, duration_us: of the captured exchange, in microseconds.
+    status: production's; None when production gave none or none was seen
+    (failure then says why, if it is known).
+    cookies_removed: sealed cookies without a replacement that were taken out.
+    due_s: when to send it, in seconds on the replay's monotonic clock.
+    """
+
+    exchange_id: str
+    copy: int
+    target: str
+    origin: tuple[str, str, int]
+    method: str
+    path: str
+    headers: HeaderList
+    body: bytes
+    body_length: int | None
+    body_ref: str | None
+    body_bytes: int
+    rule: str | None
+    session: str
+    started_us: int
+    duration_us: int
+    status: int | None
+    failure: str | None = None
+    cookies_removed: int = 0
+    due_s: float = 0.0

@@ -1,0 +1,290 @@
+"""YAML files that people write: read, expanded, converted, with every error at its line.
+
+Only plain data is read: no tags, no objects, no merge keys, one document. The
+scalars are those of YAML 1.2 (``on`` and ``no`` are text), keys are always
+text and never repeated. What a hostile file can cost is bounded. Values are
+never printed: they may be secrets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import yaml
+
+from mirrorproxy.errors import ConfigError
+from mirrorproxy.yamlerrors import explain
+
+T = TypeVar("T")
+KeyPath = tuple[str | int, ...]
+
+MAX_BYTES = 4 << 20
+MAX_NODES = 200_000
+MAX_DEPTH = 64
+
+_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+# YAML 1.2.2, 10.3.2: the core schema.
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INT = re.compile(r"[-+]?[0-9]{1,300}|0o[0-7]{1,300}|0x[0-9a-fA-F]{1,300}")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+
+_STR_TAG = "tag:yaml.org,2002:str"
+_EXPANSION = re.compile(r"\$?\$\{([^{}]*)(\}?)")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Document:
+    """The data of one file, and the line of each key in it.
+
+    data: dict, list, str, int, float, bool or None, nested. name: the file as
+    errors name it.
+    """
+
+    def __init__(self, data: object, name: str, lines: Mapping[KeyPath, int]) -> None:
+        self.data = data
+        self.name = name
+        self.lines = lines
+
+    def line_of(self, path: KeyPath) -> int | None:
+        """Return the 1-based line of a key or item, or of the nearest one around it."""
+        for end in range(len(path), -1, -1):
+            line = self.lines.get(path[:end])
+            if line is not None:
+                return line
+        return None
+
+    def error(self, message: str, path: KeyPath = ()) -> ConfigError:
+        """Return an error that names the file, and the line and key of path."""
+        return ConfigError(
+            message, file=self.name, line=self.line_of(path), key=dotted(path) or None
+        )
+
+
+def dotted(path: KeyPath) -> str:
+    """Return a path as people write it: ``rules[0].match.path``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def load(path_or_text: Path | str, *, name: str) -> Document:
+    """Read a file (Path) or a text (str).
+
+    name: what errors call it. An empty file has the data None.
+    Raises ConfigError if it cannot be read or is not plain YAML.
+    """
+    text = _read(path_or_text, name) if isinstance(path_or_text, Path) else path_or_text
+    if len(text) > MAX_BYTES:
+        raise ConfigError(f"larger than {MAX_BYTES >> 20} MiB", file=name)
+    try:
+        return _Builder(name, yaml.parse(text, Loader=_LOADER)).document()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ConfigError(
+            f"not valid YAML: {error.problem or error.context}",
+            file=name,
+            line=mark.line + 1 if mark else None,
+        ) from error
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise ConfigError("not valid YAML: a character that text cannot hold", file=name) from error
+
+
+def _read(path: Path, name: str) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", file=name) from error
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"larger than {MAX_BYTES >> 20} MiB", file=name)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError("not UTF-8 text", file=name, line=line) from error
+
+
+class _Builder:
+    """Turns parser events into data; recursion and the number of nodes are bounded."""
+
+    def __init__(self, name: str, events: Iterator[yaml.Event]) -> None:
+        self._name = name
+        self._events = events
+        self._lines: dict[KeyPath, int] = {}
+        self._nodes = 0
+        # Anchored data with its number of nodes; None while it is still open.
+        self._anchors: dict[str, tuple[object, int] | None] = {}
+
+    def document(self) -> Document:
+        data: object = None
+        seen = False
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                if seen:
+                    raise self._error("more than one document in the file", event)
+                seen = True
+                data = self._value(next(self._events), ())
+        return Document(data, self._name, self._lines)
+
+    def _error(self, message: str, event: yaml.Event, path: KeyPath = ()) -> ConfigError:
+        return ConfigError(message, file=self._name, line=_line(event), key=dotted(path) or None)
+
+    def _count(self, nodes: int, event: yaml.Event) -> None:
+        self._nodes += nodes
+        if self._nodes > MAX_NODES:
+            raise self._error(f"more than {MAX_NODES:,} values, aliases written out", event)
+
+    def _value(self, event: yaml.Event, path: KeyPath) -> object:
+        self._lines.setdefault(path, _line(event))
+        if len(path) > MAX_DEPTH:
+            raise self._error(f"nested deeper than {MAX_DEPTH} levels", event)
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event, path)
+        self._count(1, event)
+        tag = getattr(event, "tag", None)
+        if tag not in (None, "!", _STR_TAG):
+            raise self._error("tags such as !name are not supported", event, path)
+        anchor = getattr(event, "anchor", None)
+        before = self._nodes
+        if anchor is not None:
+            self._anchors[anchor] = None
+        value: object
+        if isinstance(event, yaml.ScalarEvent):
+            value = _scalar(event)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            value = self._sequence(path)
+        else:
+            value = self._mapping(path)
+        if anchor is not None:
+            self._anchors[anchor] = (value, self._nodes - before + 1)
+        return value
+
+    def _alias(self, event: yaml.AliasEvent, path: KeyPath) -> object:
+        known = self._anchors.get(event.anchor or "")
+        if known is None:
+            raise self._error("an alias of nothing that was finished before it", event, path)
+        value, nodes = known
+        self._count(nodes, event)
+        return value
+
+    def _sequence(self, path: KeyPath) -> list[object]:
+        items: list[object] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self._value(event, (*path, len(items))))
+        return items
+
+    def _mapping(self, path: KeyPath) -> dict[str, object]:
+        entries: dict[str, object] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                raise self._error("a key must be plain text", event, path)
+            key = event.value
+            here = (*path, key)
+            if key == "<<" and event.implicit[0]:
+                raise self._error("merge keys (<<) are not supported", event, path)
+            if key in entries:
+                first = self._lines[here]
+                raise self._error(f"repeated; it stands on line {first} already", event, here)
+            self._lines[here] = _line(event)
+            entries[key] = self._value(next(self._events), here)
+        return entries
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
+
+
+def _scalar(event: yaml.ScalarEvent) -> object:
+    text: str = event.value
+    if not event.implicit[0]:
+        return text
+    if text in _NULL:
+        return None
+    if text in _BOOL:
+        return _BOOL[text]
+    if _INT.fullmatch(text):
+        return int(text, 0 if text[:2] in ("0o", "0x") else 10)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+def expand(
+    document: Document,
+    environ: Mapping[str, str],
+    read_file: Callable[[str], str],
+) -> Document:
+    """Return the document with ``${NAME}`` and ``${file:PATH}`` in its values put in.
+
+    Keys are left alone; ``$${`` stands for ``${``. One newline at the end of a
+    file is dropped. What was put in is not expanded again.
+    read_file: may raise OSError or ValueError. Raises ConfigError if a
+    variable or file is missing; it names the variable or file, never a value.
+    """
+
+    def one(match: re.Match[str], path: KeyPath) -> str:
+        inner = match[1]
+        if match[0].startswith("$$"):
+            return match[0][1:]
+        if match[2] and inner.startswith("file:") and len(inner) > len("file:"):
+            return from_file(inner.removeprefix("file:"), path)
+        if not match[2] or not _NAME.fullmatch(inner):
+            raise document.error(
+                "${ begins neither ${NAME} nor ${file:PATH}; write $${ for the text", path
+            )
+        if inner not in environ:
+            raise document.error(f"the environment variable {inner} is not set", path)
+        return environ[inner]
+
+    def from_file(name: str, path: KeyPath) -> str:
+        try:
+            return read_file(name).removesuffix("\n").removesuffix("\r")
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise document.error(f"the file {name} cannot be read: {reason}", path) from error
+        except ValueError as error:
+            raise document.error(f"the file {name} is not UTF-8 text", path) from error
+
+    def walk(value: object, path: KeyPath) -> object:
+        if isinstance(value, str):
+            if "${" not in value:
+                return value
+            return _EXPANSION.sub(lambda match: one(match, path), value)
+        if isinstance(value, list):
+            return [walk(item, (*path, index)) for index, item in enumerate(value)]
+        if isinstance(value, dict):
+            return {key: walk(item, (*path, key)) for key, item in value.items()}
+        return value
+
+    return Document(walk(document.data, ()), document.name, document.lines)
+
+
+def convert(document: Document, type_: type[T]) -> T:
+    """Return the document's data as a msgspec Struct (or other type), validated.
+
+    Structs should forbid unknown fields. A type with a class method ``parse``
+    (such as `units.Seconds`) is made by it from the plain value; its
+    ValueError is shown. Numbers may be given as text, so that ``${NAME}`` works.
+    Raises ConfigError with file, line, key and, for unknown keys, a hint.
+    """
+    if document.data is None:
+        raise document.error("the file is empty")
+    try:
+        return msgspec.convert(document.data, type_, strict=False, dec_hook=_parse)
+    except msgspec.ValidationError as error:
+        message, path = explain(error, document.data, type_, _parse)
+        raise document.error(message, path) from error
+
+
+def _parse(type_: type, value: object) -> object:
+    parse = getattr(type_, "parse", None)
+    if parse is None:
+        raise NotImplementedError(f"{type_.__name__} cannot stand in a file")
+    return parse(value)

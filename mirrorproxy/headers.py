@@ -9,14 +9,16 @@ from collections.abc import Iterable
 
 from mirrorproxy.record import HeaderList
 
-HOP_BY_HOP = frozenset({
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-})
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
 """RFC 9110, 7.6.1, and what is left of RFC 2616, 13.5.1. Trailer is end to end since RFC 9110."""
 
 REPLAY_HEADER = "X-Mirrorproxy-Replay"

@@ -1,0 +1,1 @@
+"""Replay: when shots are due, how they are sent, and the ledger that balances."""

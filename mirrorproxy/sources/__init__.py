@@ -1,0 +1,1 @@
+"""Sources: reading captures, wherever they lie."""

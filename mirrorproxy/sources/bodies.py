@@ -1,0 +1,48 @@
+"""Body objects: the bodies too large for a record, read when they are needed.
+
+Owns the way from a record's `body_ref` to its bytes. A reference comes from a
+hostile line: nothing outside the capture is ever opened, nothing larger than
+the capture limit is ever read.
+"""
+
+from __future__ import annotations
+
+import os
+
+from mirrorproxy.keys import is_body_ref
+from mirrorproxy.sources.events import CaptureObject
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""The default capture limit: a larger body is never recorded whole."""
+
+
+class BodyError(Exception):
+    """A body object that is not there, or is not what its record says."""
+
+
+def read_body(
+    source: CaptureObject, ref: str, expected_bytes: int | None, limit: int = MAX_BODY_BYTES
+) -> bytes:
+    """Return the body that a record of source refers to.
+
+    expected_bytes: what the record says, None if it does not. Blocks: call it
+    in a thread.
+    Raises BodyError with a reason that names the file.
+    """
+    if source.base is None:
+        raise BodyError(f"{ref}: no --bodies say where body objects lie")
+    if not is_body_ref(ref):
+        raise BodyError("a body reference is no reference into the capture")
+    path = os.path.join(source.base, ref)
+    try:
+        # No link leads out of the capture, and no pipe makes the reader wait.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise BodyError(f"{path}: {error.strerror}") from error
+    if len(data) > limit:
+        raise BodyError(f"{path}: larger than {limit} bytes")
+    if expected_bytes is not None and len(data) != expected_bytes:
+        raise BodyError(f"{path}: {len(data)} bytes, the record says {expected_bytes}")
+    return data

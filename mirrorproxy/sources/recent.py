@@ -1,0 +1,58 @@
+"""Which ids were seen lately, in memory of a fixed size.
+
+Pure. A capture is delivered at least once, so the same record can stand in two
+objects; far apart they never stand, so the last few hundred thousand ids are
+enough. Two tables of 64-bit hashes take turns: when one is half full the older
+one is forgotten. Two different ids share a hash once in about 3e13 look-ups.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+_MASK = (1 << 64) - 1
+MIN_REMEMBERED = 1 << 18
+
+
+class RecentIds:
+    """Remembers at least the last `remembered` ids, at most twice as many.
+
+    remembered: rounded up to a power of two. The memory, 32 bytes for each, is
+    taken at once: it never grows.
+    """
+
+    def __init__(self, remembered: int = MIN_REMEMBERED) -> None:
+        if remembered < 1:
+            raise ValueError(f"at least one id must be remembered, not {remembered}")
+        self._limit = 1 << (remembered - 1).bit_length()
+        self._slots = self._limit * 2
+        self._current = array("Q", bytes(8 * self._slots))
+        self._older = array("Q", bytes(8 * self._slots))
+        self._count = 0
+
+    def add(self, record_id: str) -> bool:
+        """Remember an id; return False if it was there already."""
+        # 0 marks a free slot, so it cannot stand for an id.
+        key = hash(record_id) & _MASK or 1
+        if self._find(self._older, key) < 0:
+            return False
+        slot = self._find(self._current, key)
+        if slot < 0:
+            return False
+        self._current[slot] = key
+        self._count += 1
+        if self._count == self._limit:
+            self._older = self._current
+            self._current = array("Q", bytes(8 * self._slots))
+            self._count = 0
+        return True
+
+    def _find(self, table: array[int], key: int) -> int:
+        """Return the free slot where key belongs, or -1 if it is in the table."""
+        mask = self._slots - 1
+        slot = key & mask
+        while (held := table[slot]) != 0:
+            if held == key:
+                return -1
+            slot = (slot + 1) & mask
+        return slot

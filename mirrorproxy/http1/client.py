@@ -1,0 +1,329 @@
+"""The client side of one connection: sends a request, reads its answer, calls back.
+
+Owns the transport, the response's framing and the connection's deadlines. It
+never retries, never chooses a connection (see `pool`) and never keeps a body:
+pieces are handed on as they come. One exchange at a time; no task, future or
+timer per request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+from mirrorproxy.errors import PeerError
+from mirrorproxy.http1.body import BodyDecoder, CloseDecoder, decoder
+from mirrorproxy.http1.deadlines import NEVER
+from mirrorproxy.http1.grammar import UNTIL_CLOSE
+from mirrorproxy.http1.limits import ClientLimits
+from mirrorproxy.http1.messages import ResponseHead, parse_response
+from mirrorproxy.http1.origin import Origin
+
+
+class Failure(NamedTuple):
+    """Why there is no complete answer.
+
+    kind: connect_refused, connect_timeout, connect_error, tls_error, reset,
+    closed_early, response_timeout or bad_response. detail: for people.
+    """
+
+    kind: str
+    detail: str
+
+
+class Receiver:
+    """What a connection tells whoever sent the request. All are plain callbacks in the loop.
+
+    Exactly one of on_complete and on_failure is called, last. The others that do
+    nothing here are for those who stream.
+    """
+
+    __slots__ = ()
+
+    def on_informational(self, head: ResponseHead) -> None:
+        """A 1xx answer other than 101 came."""
+
+    def on_head(self, head: ResponseHead) -> None:
+        """The final answer's head came (101 included: a tunnel follows)."""
+
+    def on_data(self, data: bytes) -> None:
+        """A piece of the body came, out of its framing."""
+
+    def on_flush(self) -> None:
+        """All that was read so far has been handed over; more will come."""
+
+    def on_complete(self, trailers: bytes) -> None:
+        """The answer is complete. trailers: raw lines or b"". The connection is given back."""
+
+    def on_failure(self, failure: Failure) -> None:
+        """There will be no (further) answer. The connection is gone."""
+
+    def on_blocked(self) -> None:
+        """The peer reads too slowly: send no more of the request for now."""
+
+    def on_unblocked(self) -> None:
+        """Go on sending."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection to an origin.
+
+    reused: whether it carried an exchange before this one. answered: whether a
+    byte of this exchange's answer has come. idle_since: the loop's clock.
+    """
+
+    __slots__ = (
+        "_buffer", "_decoder", "_head", "_limits", "_loop", "_release", "_reusable", "_searched",
+        "_to_head", "_total_deadline", "_transport", "_tunnel", "_upgradable", "answered",
+        "deadline", "idle_since", "origin", "receiver", "reused",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        origin: Origin,
+        limits: ClientLimits,
+        release: Callable[[ClientConnection, bool], None],
+    ) -> None:
+        """release(connection, reusable) is called when an exchange or the connection ends."""
+        self.origin = origin
+        self.receiver: Receiver | None = None
+        self.deadline = NEVER
+        self.idle_since = 0.0
+        self.reused = False
+        self.answered = False
+        self._loop = loop
+        self._limits = limits
+        self._release = release
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._searched = 0
+        self._head: ResponseHead | None = None
+        self._decoder: BodyDecoder | None = None
+        self._to_head = False
+        self._upgradable = False
+        self._tunnel = False
+        self._reusable = True
+        self._total_deadline = NEVER
+
+    # -- what the owner of the exchange calls ---------------------------------
+
+    def begin(
+        self, receiver: Receiver, method: bytes, *, upgradable: bool = False, total_s: float = NEVER
+    ) -> None:
+        """Start an exchange.
+
+        upgradable: whether the request asks for an upgrade, so that 101 is an
+        answer. total_s: seconds until the answer must be complete.
+        """
+        self.receiver = receiver
+        self.answered = False
+        self._head = None
+        self._decoder = None
+        self._to_head = method == b"HEAD"
+        self._upgradable = upgradable
+        self._total_deadline = NEVER if total_s == NEVER else self._loop.time() + total_s
+        self.deadline = self._total_deadline
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the request, framing included."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def request_sent(self) -> None:
+        """Say that the request is complete: from here on the answer's head is waited for."""
+        if self._limits.response_timeout_s is not None and self._head is None:
+            limit = self._loop.time() + self._limits.response_timeout_s
+            self.deadline = min(self.deadline, limit)
+
+    def forbid_reuse(self) -> None:
+        """Let this exchange be the connection's last: its request was not sent to the end."""
+        self._reusable = False
+
+    def write_eof(self) -> None:
+        """Pass a client's half-close on: whether it means an abort is the upstream's to say."""
+        if self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def pause_reading(self) -> None:
+        """Let the peer wait."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Drop the connection; the receiver hears nothing more."""
+        self.receiver = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """Close an idle connection."""
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is known to have ended the connection."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    # -- what the transport calls ---------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        receiver = self.receiver
+        if receiver is None:
+            # Bytes nobody asked for would be taken for the next answer.
+            self._end(reusable=False)
+            return
+        self.answered = True
+        if self._tunnel:
+            receiver.on_data(data)
+            receiver.on_flush()
+            return
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        try:
+            self._read(data, receiver)
+        except PeerError as error:
+            self._fail(Failure("bad_response", error.reason))
+            return
+        if self.receiver is receiver:
+            receiver.on_flush()
+
+    def _read(self, data: bytes, receiver: Receiver) -> None:
+        while self._head is None:
+            end = data.find(b"\r\n\r\n", self._searched)
+            if end < 0:
+                self._keep(data)
+                return
+            self._searched = 0
+            head = parse_response(data[: end + 4], to_head=self._to_head)
+            data = data[end + 4 :]
+            if head.status == 101:
+                self._start_tunnel(head, data, receiver)
+                return
+            if head.status >= 200:
+                self._head = head
+                receiver.on_head(head)
+            else:
+                receiver.on_informational(head)
+                if not data:
+                    return
+            if self.receiver is not receiver:
+                return
+        framing = self._head.framing
+        if self._decoder is None:
+            self.deadline = self._total_deadline
+            if framing == len(data):  # nearly every answer: whole, in one read
+                if data:
+                    receiver.on_data(data)
+                self._complete(receiver, b"", leftover=False)
+                return
+            self._decoder = decoder(framing, 502, self._limits.max_head_bytes)
+        if not data:
+            return
+        pieces: list[bytes] = []
+        taken = self._decoder.feed(data, pieces)
+        for piece in pieces:
+            receiver.on_data(piece)
+            if self.receiver is not receiver:
+                return
+        if self._decoder.done:
+            self._complete(receiver, self._decoder.trailers, leftover=taken < len(data))
+
+    def _keep(self, data: bytes) -> None:
+        if len(data) > self._limits.max_head_bytes:
+            raise PeerError(502, "a response head that is too long")
+        self._buffer = data
+        self._searched = max(0, len(data) - 3)
+
+    def _start_tunnel(self, head: ResponseHead, data: bytes, receiver: Receiver) -> None:
+        if not self._upgradable:
+            raise PeerError(502, "a 101 that nobody asked for")
+        self._head = head
+        self._tunnel = True
+        self.deadline = NEVER
+        receiver.on_head(head)
+        if data and self.receiver is receiver:
+            receiver.on_data(data)
+
+    def _complete(self, receiver: Receiver, trailers: bytes, *, leftover: bool) -> None:
+        head = self._head
+        reusable = (
+            head is not None and head.keep_alive and head.framing != UNTIL_CLOSE and not leftover
+        )
+        self.receiver = None
+        self._head = None
+        self._decoder = None
+        # The receiver goes first: what it writes is on its way before the
+        # connection is looked after.
+        receiver.on_complete(trailers)
+        self._end(reusable=reusable and self._reusable)
+
+    def _end(self, *, reusable: bool) -> None:
+        transport = self._transport
+        if reusable and transport is not None and not transport.is_closing():
+            self.reused = True
+            self.idle_since = self._loop.time()
+            self.deadline = self.idle_since + self._limits.idle_timeout_s
+            self._release(self, True)
+            return
+        self.deadline = NEVER
+        if transport is not None:
+            transport.abort()
+
+    def eof_received(self) -> None:
+        """See asyncio.Protocol."""
+        if self.receiver is not None and isinstance(self._decoder, CloseDecoder):
+            self._complete(self.receiver, b"", leftover=False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._transport = None
+        self.deadline = NEVER
+        self._release(self, False)
+        receiver = self.receiver
+        if receiver is None:
+            return
+        self.receiver = None
+        if self._tunnel:
+            receiver.on_complete(b"")
+        elif exc is not None:
+            receiver.on_failure(Failure("reset", "the upstream reset the connection"))
+        else:
+            receiver.on_failure(Failure("closed_early", "the upstream closed before its answer"))
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        if self.receiver is not None:
+            self.receiver.on_blocked()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        if self.receiver is not None:
+            self.receiver.on_unblocked()
+
+    def on_deadline(self, now: float) -> None:
+        """See `deadlines.HasDeadline`."""
+        self.deadline = NEVER
+        if self.receiver is None:
+            self.close()
+        else:
+            self._fail(Failure("response_timeout", "no answer in time"))
+
+    def _fail(self, failure: Failure) -> None:
+        receiver, self.receiver = self.receiver, None
+        self._end(reusable=False)
+        if receiver is not None:
+            receiver.on_failure(failure)

@@ -1,0 +1,432 @@
+"""The server side of one connection: reads requests, one at a time, and writes answers.
+
+Owns the transport, the requests' framing, pipelining, the connection's deadlines
+and its end. What a request is for is the handler's business. Requests that come
+ahead of the answer under way wait in a bounded buffer; then the client waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import cast
+
+from mirrorproxy.clock import wall_us
+from mirrorproxy.errors import PeerError
+from mirrorproxy.http1.body import BodyDecoder, decoder
+from mirrorproxy.http1.deadlines import NEVER, Deadlines
+from mirrorproxy.http1.limits import ServerLimits
+from mirrorproxy.http1.messages import RequestHead, parse_request
+
+_LINGER_S = 2.0  # how long a refused client may go on sending; nginx lingers 5 s
+_LINGER_BYTES = 4 * 1024 * 1024
+
+
+class Handler:
+    """Answers one request. All methods are plain callbacks in the loop."""
+
+    __slots__ = ()
+
+    def start(self) -> None:
+        """Begin; the answer may be given at once."""
+
+    def request_data(self, data: bytes) -> None:
+        """A piece of the body came, out of its framing (in a tunnel: any bytes)."""
+
+    def request_end(self, trailers: bytes) -> None:
+        """The request is complete. trailers: raw lines or b""."""
+
+    def client_half_closed(self) -> None:
+        """The client sends no more, but may still read."""
+
+    def client_gone(self, reason: str) -> None:
+        """Nobody is left to answer: the client left, stalled, or broke the protocol."""
+
+    def client_blocked(self) -> None:
+        """The client reads too slowly: write no more for now."""
+
+    def client_unblocked(self) -> None:
+        """Go on writing."""
+
+
+class Service:
+    """What the connections of one listener have in common.
+
+    handler(connection, head, started_us) returns the handler of a request.
+    refused(status) is called for each request that was refused before it had one.
+    strict: also refuse what is merely ugly, see `grammar`. draining: answer, then close.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limits: ServerLimits,
+        handler: Callable[[ServerConnection, RequestHead, int], Handler],
+        refused: Callable[[int], None],
+        *,
+        strict: bool = False,
+    ) -> None:
+        self.loop = loop
+        self.limits = limits
+        self.handler = handler
+        self.refused = refused
+        self.strict = strict
+        self.draining = False
+        self.accepted = 0
+        self.deadlines = Deadlines(loop)
+        self.connections: set[ServerConnection] = set()
+
+    def connect(self) -> ServerConnection:
+        """Return the protocol of a new connection; the factory for create_server."""
+        return ServerConnection(self)
+
+    def drain(self) -> None:
+        """Close idle connections now and the others after their answer."""
+        self.draining = True
+        for connection in tuple(self.connections):
+            connection.close_if_idle()
+
+    def close(self) -> None:
+        """Abort all connections."""
+        for connection in tuple(self.connections):
+            connection.abort()
+        self.deadlines.close()
+
+
+class ServerConnection(asyncio.Protocol):
+    """One client's connection.
+
+    peer: its address, "" where there is none. answer_started: whether a byte of
+    the final answer was written, set by the handler; from then on an error of ours
+    can only cut the connection.
+    """
+
+    __slots__ = (
+        "_buffer", "_decoder", "_discarded", "_discarding", "_eof", "_handler", "_head_begun",
+        "_held_back", "_is_blocked", "_loop", "_reading", "_searched", "_service", "_started_us",
+        "_transport", "_tunnel", "answer_started", "deadline", "peer",
+    )  # fmt: skip
+
+    def __init__(self, service: Service) -> None:
+        self.peer = ""
+        self.deadline = NEVER
+        self.answer_started = False
+        self._service = service
+        self._loop = service.loop
+        self._transport: asyncio.Transport | None = None
+        self._handler: Handler | None = None
+        self._decoder: BodyDecoder | None = None
+        self._buffer = b""  # an unfinished head, or requests ahead of their turn
+        self._searched = 0  # how much of an unfinished head holds no end
+        self._head_begun = False
+        self._started_us = 0
+        self._reading = False  # _read is on the stack
+        self._held_back = False  # reading is paused because of requests ahead of their turn
+        self._is_blocked = False
+        self._tunnel = False
+        self._eof = False
+        self._discarding = False
+        self._discarded = 0
+
+    # -- what the handler calls -----------------------------------------------
+
+    @property
+    def request_complete(self) -> bool:
+        """Whether the request being answered has been read to its end."""
+        return self._decoder is None
+
+    @property
+    def may_keep(self) -> bool:
+        """Whether the connection can take another request after this one."""
+        return self._decoder is None and not self._eof and not self._service.draining
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the answer, framing included."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def finish(self, *, keep: bool) -> None:
+        """Say that the answer is complete. keep: read the next request, else close."""
+        incomplete = self._decoder is not None
+        self._handler = None
+        self._decoder = None
+        self.answer_started = False
+        if incomplete:
+            self._linger()
+        elif not keep or self._eof:
+            self._close()
+        else:
+            self.deadline = self._loop.time() + self._service.limits.idle_timeout_s
+            if self._held_back:
+                self._held_back = False
+                self.resume_reading()
+            if self._buffer and not self._reading:
+                data, self._buffer = self._buffer, b""
+                self._read(data)
+
+    def refuse(
+        self, status: int, reason: str, *, keep: bool = False, to_head: bool = False
+    ) -> None:
+        """Answer with an error of our own, and finish. reason: our words, one line.
+
+        to_head: the request was a HEAD, so that no body may follow.
+        """
+        phrase = HTTPStatus(status).phrase
+        body = f"mirrorproxy: {reason}\n"
+        connection = "" if keep else "Connection: close\r\n"
+        head = (
+            f"HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\n{connection}\r\n"
+        )
+        self.write((head if to_head else head + body).encode())
+        if keep:
+            self.finish(keep=True)
+        else:
+            self._handler = None
+            self._decoder = None
+            self._linger()
+
+    def start_tunnel(self) -> None:
+        """Hand every further byte to the handler as it comes."""
+        self._tunnel = True
+        self.deadline = NEVER
+        if self._held_back:
+            self._held_back = False
+            self.resume_reading()
+        if self._buffer and self._handler is not None:
+            data, self._buffer = self._buffer, b""
+            self._handler.request_data(data)
+
+    def pause_reading(self) -> None:
+        """Let the client wait; that is not its fault, so no deadline runs."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            if self._decoder is not None:
+                self.deadline = NEVER
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            if self._decoder is not None:
+                self.deadline = self._loop.time() + self._service.limits.body_timeout_s
+
+    def close(self) -> None:
+        """Close after what was written has been sent; the handler hears nothing more."""
+        self._handler = None
+        self._close()
+
+    def abort(self) -> None:
+        """Drop the connection, so that what was sent is not taken for the whole answer."""
+        self._handler = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close_if_idle(self) -> None:
+        """Close it unless a request is being read or answered."""
+        if self._handler is None and not self._head_begun:
+            self._close()
+
+    # -- what the transport calls ---------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.peer = str(peer[0])
+        service = self._service
+        service.accepted += 1
+        service.connections.add(self)
+        service.deadlines.add(self)
+        self.deadline = self._loop.time() + service.limits.head_timeout_s
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._tunnel:
+            if self._handler is not None:
+                self._handler.request_data(data)
+        elif self._discarding:
+            self._discarded += len(data)
+            if self._discarded > _LINGER_BYTES:
+                self.abort()
+        else:
+            if self._buffer:
+                data = self._buffer + data
+                self._buffer = b""
+            self._read(data)
+
+    def eof_received(self) -> bool:
+        """See asyncio.Protocol. Returns whether to keep the connection for the answer."""
+        handler = self._handler
+        if handler is None or self._discarding:
+            return False
+        if self._decoder is not None:
+            self._handler = None
+            handler.client_gone("client_aborted")
+            return False
+        self._eof = True
+        handler.client_half_closed()
+        return self._handler is not None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._transport = None
+        self.deadline = NEVER
+        self._service.connections.discard(self)
+        self._service.deadlines.discard(self)
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.client_gone("client_aborted")
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._is_blocked = True
+        self.deadline = self._loop.time() + self._service.limits.send_timeout_s
+        if self._handler is not None:
+            self._handler.client_blocked()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._is_blocked = False
+        limits = self._service.limits
+        if self._handler is None:
+            self.deadline = self._loop.time() + limits.idle_timeout_s
+            return
+        self.deadline = (
+            NEVER if self._decoder is None else self._loop.time() + limits.body_timeout_s
+        )
+        self._handler.client_unblocked()
+
+    def on_deadline(self, now: float) -> None:
+        """See `deadlines.HasDeadline`."""
+        self.deadline = NEVER
+        if self._discarding or self._is_blocked:
+            handler, self._handler = self._handler, None
+            self.abort()
+            if handler is not None:
+                handler.client_gone("client_stalled")
+        elif self._handler is not None:
+            self._break_off(PeerError(408, "the request's body did not come in time"))
+        elif self._head_begun:
+            self._break_off(PeerError(408, "the request's head did not come in time"))
+        else:
+            self._close()
+
+    # -- reading --------------------------------------------------------------
+
+    def _read(self, data: bytes) -> None:
+        # One loop, never recursion: a client may pipeline any number of requests
+        # that are answered at once.
+        self._reading = True
+        try:
+            while data and self._transport is not None and not self._discarding:
+                if self._decoder is not None:
+                    data = self._read_body(self._decoder, data)
+                elif self._handler is not None:
+                    self._hold(data)
+                    break
+                else:
+                    data = self._read_head(data)
+        except PeerError as error:
+            self._break_off(error)
+        finally:
+            self._reading = False
+
+    def _read_head(self, data: bytes) -> bytes:
+        limits = self._service.limits
+        while data.startswith(b"\r\n"):  # RFC 9112, 2.2: ignore empty lines before a request
+            data = data[2:]
+            self._searched = 0
+        if not self._head_begun:
+            if not data:
+                return data
+            self._head_begun = True
+            self._started_us = wall_us()
+        end = data.find(b"\r\n\r\n", self._searched)
+        if end < 0 or end > limits.max_head_bytes:
+            if len(data) > limits.max_head_bytes:
+                in_target = data.find(b"\r\n", 0, limits.max_head_bytes) < 0
+                raise PeerError(414 if in_target else 431, "a request head that is too long")
+            if self._searched == 0:
+                self.deadline = self._loop.time() + limits.head_timeout_s
+            self._buffer = data
+            self._searched = max(0, len(data) - 3)
+            return b""
+        self._searched = 0
+        head = parse_request(data[: end + 4], strict=self._service.strict)
+        body = data[end + 4 :]
+        self._head_begun = False
+        whole = head.framing == 0 or head.framing == len(body)  # nearly every request
+        if whole:
+            self.deadline = NEVER
+        else:
+            self._decoder = decoder(head.framing, 400, limits.max_head_bytes)
+            self.deadline = self._loop.time() + limits.body_timeout_s
+        handler = self._handler = self._service.handler(self, head, self._started_us)
+        handler.start()
+        if not whole:
+            return body
+        if head.framing:
+            if self._handler is handler:
+                handler.request_data(body)
+            body = b""
+        if self._handler is handler:
+            handler.request_end(b"")
+        return body
+
+    def _read_body(self, body: BodyDecoder, data: bytes) -> bytes:
+        pieces: list[bytes] = []
+        taken = body.feed(data, pieces)
+        handler = self._handler
+        if handler is None:
+            return b""
+        if not body.done:
+            self.deadline = self._loop.time() + self._service.limits.body_timeout_s
+        for piece in pieces:
+            handler.request_data(piece)
+            if self._handler is not handler:
+                return b""
+        if not body.done:
+            return b""
+        self._decoder = None
+        self.deadline = NEVER
+        handler.request_end(body.trailers)
+        return data[taken:]
+
+    def _hold(self, data: bytes) -> None:
+        self._buffer = data
+        if len(data) > self._service.limits.max_pipelined_bytes and not self._held_back:
+            self._held_back = True
+            self.pause_reading()
+
+    # -- ending ---------------------------------------------------------------
+
+    def _break_off(self, error: PeerError) -> None:
+        handler, self._handler = self._handler, None
+        if handler is None:
+            self._service.refused(error.status)
+        else:
+            handler.client_gone("bad_request" if error.status == 400 else "client_stalled")
+        if self.answer_started:
+            self.abort()
+        else:
+            self.refuse(error.status, error.reason)
+
+    def _linger(self) -> None:
+        # Closing with unread bytes waiting makes the kernel reset the connection,
+        # and the answer may be lost on its way: read on for a moment.
+        transport = self._transport
+        if transport is None or self._discarding:
+            return
+        self._discarding = True
+        self._buffer = b""
+        if transport.can_write_eof():
+            transport.write_eof()
+        self.deadline = self._loop.time() + _LINGER_S
+        transport.resume_reading()
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,196 @@
+"""The supervisor, with real processes that misbehave on command."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from mirrorproxy.capture.listeners import Address, address_of, bind_shared
+from mirrorproxy.capture.slots import SLOTS, SlotLocks
+from mirrorproxy.capture.supervisor import Plan, Supervisor
+from mirrorproxy.metrics import INDEX, CounterFile
+
+CHILD = str(Path(__file__).parent / "fake_child.py")
+
+
+def count_lines(path: Path, offset: int) -> int:
+    return path.read_bytes()[offset:].count(b"\n")
+
+
+class Mirror:
+    """A supervisor under test with its spool and address."""
+
+    def __init__(
+        self, spool: Path, workers: int = 1, orphans: Sequence[int] = (), **settings: object
+    ) -> None:
+        self.spool = spool
+        (spool / "segments").mkdir(exist_ok=True)
+        self.counters = CounterFile(spool / "counters", SLOTS)
+        self.locks = SlotLocks(spool / "slots")
+        sockets = bind_shared(Address("127.0.0.1", 0), workers)
+        self.address = address_of(sockets[0])
+        common = {"spool": str(spool), **settings}
+        self.supervisor = Supervisor(
+            Plan(
+                worker=(sys.executable, CHILD, "worker"),
+                shipper=(sys.executable, CHILD, "shipper"),
+                worker_settings=lambda slot: json.dumps({**common, "slot": slot}).encode(),
+                shipper_settings=json.dumps({"spool": str(spool)}).encode(),
+                drain_timeout_s=5,
+                ship_timeout_s=5,
+            ),
+            counters=self.counters,
+            locks=self.locks,
+            sockets=dict(enumerate(sockets)),
+            orphans=orphans,
+            segments=spool / "segments",
+            count_lines=count_lines,
+        )
+
+    async def ask(self, word: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection(*self.address)
+        writer.write(word)
+        try:
+            return await asyncio.wait_for(reader.read(), 20)
+        except ConnectionResetError:
+            return b"reset"
+        finally:
+            writer.close()
+
+
+@contextlib.asynccontextmanager
+async def running(mirror: Mirror) -> AsyncIterator[asyncio.Task[None]]:
+    run = asyncio.create_task(mirror.supervisor.run())
+    try:
+        await asyncio.wait_for(mirror.supervisor.wait_ready(), 20)
+        yield run
+        mirror.supervisor.drain()
+        await asyncio.wait_for(run, 20)
+    finally:
+        if not run.done():
+            mirror.supervisor.abort()
+            await run
+        mirror.locks.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_dead_worker_is_replaced_on_the_same_socket(tmp_path: Path) -> None:
+    """A connection made while no worker lives is answered by the next one."""
+    mirror = Mirror(tmp_path)
+    async with running(mirror):
+        first = await mirror.ask(b"pid")
+        await mirror.ask(b"die")
+        second = await mirror.ask(b"pid")
+        assert first.isdigit()
+        assert second.isdigit()
+        assert first != second
+        assert mirror.supervisor.worker_statuses()[0].restarts == 1
+
+
+async def test_hung_worker_is_killed(tmp_path: Path) -> None:
+    """A worker whose heart stops is killed, and the next one answers."""
+    mirror = Mirror(tmp_path)
+    async with running(mirror):
+        first = await mirror.ask(b"pid")
+        assert await mirror.ask(b"hang") in (b"", b"reset")
+        assert await mirror.ask(b"pid") != first
+
+
+async def test_records_of_a_dead_worker_are_reconciled(tmp_path: Path) -> None:
+    """What it wrote but did not count is captured; what it saw beyond that is lost."""
+    mirror = Mirror(tmp_path)
+    async with running(mirror):
+        await mirror.ask(b"record")
+        await mirror.ask(b"pid")
+        totals = mirror.counters.totals()
+        assert (totals["seen"], totals["captured"], totals["lost"]) == (2, 1, 1)
+
+
+async def test_dead_shipper_is_replaced_and_drained_last(tmp_path: Path) -> None:
+    """Another shipper takes over, and is told to finish when the workers have ended."""
+    mirror = Mirror(tmp_path)
+    pid_file = tmp_path / "shipper.pid"
+    async with running(mirror) as run:
+        await until(pid_file.exists)
+        first = int(pid_file.read_text())
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: pid_file.read_text() not in ("", str(first)))
+        mirror.supervisor.drain()
+        await run
+        assert (tmp_path / "drained").read_text() == pid_file.read_text()
+
+
+async def test_drain_finishes_what_is_in_flight(tmp_path: Path) -> None:
+    """A request that is under way when draining begins gets its answer; new ones are refused."""
+    mirror = Mirror(tmp_path)
+    async with running(mirror) as run:
+        slow = asyncio.create_task(mirror.ask(b"slow"))
+        await mirror.ask(b"pid")
+        mirror.supervisor.drain()
+        assert mirror.supervisor.unready() == ["draining"]
+        assert await slow == b"slow"
+        await run
+        with pytest.raises(ConnectionRefusedError):
+            await mirror.ask(b"pid")
+        assert [status.state for status in mirror.supervisor.worker_statuses()] == ["ended"]
+
+
+async def test_abort_ends_everything_at_once(tmp_path: Path) -> None:
+    """No child outlives an abort, and none is started again."""
+    mirror = Mirror(tmp_path, workers=2)
+    async with running(mirror) as run:
+        pids = [status.pid for status in mirror.supervisor.worker_statuses()]
+        mirror.supervisor.abort()
+        await asyncio.wait_for(run, 5)
+        for pid in pids:
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+
+
+async def test_worker_that_dies_at_start_is_not_started_in_a_spin(tmp_path: Path) -> None:
+    """Early deaths in a row make the supervisor wait between starts."""
+    mirror = Mirror(tmp_path, die_at_start=True)
+    run = asyncio.create_task(mirror.supervisor.run())
+    try:
+        await until(lambda: mirror.supervisor.worker_statuses()[0].restarts == 3)
+        assert mirror.supervisor.unready() == ["worker 0 is waiting"]
+    finally:
+        mirror.supervisor.abort()
+        await run
+        mirror.locks.close()
+
+
+async def test_orphans_are_reconciled_once_they_let_go(tmp_path: Path) -> None:
+    """A slot that another supervisor's worker still holds is left alone until it is free."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "import sys; from pathlib import Path; from mirrorproxy.capture.slots import SlotLocks;"
+        f"SlotLocks(Path({str(tmp_path / 'slots')!r})).hold(7); print('held', flush=True);"
+        "sys.stdin.read()",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout
+    assert process.stdin
+    assert await process.stdout.readline() == b"held\n"
+    mirror = Mirror(tmp_path, orphans=[7])
+    numbers = mirror.counters.slot(7)
+    numbers[INDEX["seen"]] = 3
+    async with running(mirror):
+        await asyncio.sleep(0.6)
+        assert mirror.counters.read(7)["lost"] == 0
+        process.stdin.close()
+        await process.wait()
+        await until(lambda: mirror.counters.read(7)["lost"] == 3)

@@ -53,7 +53,7 @@ class DamageFound(msgspec.Struct):
     """A part of a file that could not be read. lines: how many were lost, if known."""
 
     file: str
-    offset: int
+    offset: int | None
     reason: str
     lines: int | None = None
 
@@ -120,7 +120,7 @@ class Inspection:
         row.max_duration_us = max(row.max_duration_us, exchange.duration_us)
         self._credentials(exchange)
 
-    def add_damage(self, file: str, offset: int, reason: str, lines: int | None) -> None:
+    def add_damage(self, file: str, offset: int | None, reason: str, lines: int | None) -> None:
         """Count a part of a file that could not be read; the first `MAX_DAMAGES` are kept."""
         self._total.damages += 1
         self._total.damaged_lines += lines or 0

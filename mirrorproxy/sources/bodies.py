@@ -8,12 +8,16 @@ the capture limit is ever read.
 from __future__ import annotations
 
 import os
+import re
 
-from mirrorproxy.keys import is_body_ref
 from mirrorproxy.sources.events import CaptureObject
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """The default capture limit: a larger body is never recorded whole."""
+
+
+# The codec has checked it already; this is the place that would open the file.
+_REF = re.compile(r"bodies/[0-9]{4}/[0-9]{2}/[0-9]{2}/[0-9]{2}/[0-9a-f]{32}")
 
 
 class BodyError(Exception):
@@ -31,7 +35,7 @@ def read_body(
     """
     if source.base is None:
         raise BodyError(f"{ref}: no --bodies say where body objects lie")
-    if not is_body_ref(ref):
+    if not _REF.fullmatch(ref):
         raise BodyError("a body reference is no reference into the capture")
     path = os.path.join(source.base, ref)
     try:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from mirrorproxy.codec import MalformedRecord, UnsupportedVersion, decode_line
 from mirrorproxy.errors import SourceError
 from mirrorproxy.members import Batch
+from mirrorproxy.record import Exchange
 from mirrorproxy.sources.events import (
     Captured,
     CaptureObject,
@@ -64,6 +65,8 @@ class Merge:
 
     objects: by the time in their keys. open_feed: opens one. window_us,
     window_bytes: how much is held back to be put in order, whichever is less.
+    look_ahead: sees every exchange when it is read, so a window before it is
+    given out; what it raises, `take` raises.
     """
 
     def __init__(
@@ -74,12 +77,14 @@ class Merge:
         window_us: int = WINDOW_US,
         window_bytes: int = WINDOW_BYTES,
         recent: RecentIds | None = None,
+        look_ahead: Callable[[Exchange], None] | None = None,
     ) -> None:
         self._objects = objects
         self._open_feed = open_feed
         self._window_us = window_us
         self._window_bytes = window_bytes
         self._recent = recent or RecentIds()
+        self._look_ahead = look_ahead
         self._next_object = next(objects, None)
         self._current: _Reading | None = None
         self._others: list[_Reading] = []
@@ -157,6 +162,8 @@ class Merge:
             return Unreadable(reading.source.name, offset, str(error), 1)
         except UnsupportedVersion as error:
             raise SourceError(f"{reading.source.name}: {error}") from error
+        if self._look_ahead is not None:
+            self._look_ahead(exchange)
         started_us = exchange.started_us
         reading.progress_us = max(reading.progress_us, started_us)
         if not self._recent.add(exchange.id):

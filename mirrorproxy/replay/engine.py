@@ -1,0 +1,354 @@
+"""The engine: one loop that plans ahead of need and sends what is due.
+
+Owns the turn: send everything that is due, load bodies that soon will be, plan
+ahead for at most half a millisecond, come back in a millisecond. No task,
+future or timer per shot. Nothing here knows the source, the rules or the
+network: it is given an intake and a function that sends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from mirrorproxy.http1.client import Failure
+from mirrorproxy.http1.messages import serialize_request
+from mirrorproxy.outcome import Outcome
+from mirrorproxy.replay.flight import Flight
+from mirrorproxy.replay.intake import Planned
+from mirrorproxy.replay.lane import Lane
+from mirrorproxy.replay.ledger import Ledger
+from mirrorproxy.replay.limits import Limits
+from mirrorproxy.replay.outcomes import outcome_of
+from mirrorproxy.replay.schedule import MAX_SPEED, Schedule
+from mirrorproxy.shot import Shot
+from mirrorproxy.sources.events import Signal
+
+PLAN_SLICE_S = 0.0005
+"""How long planning may keep the loop from what is due meanwhile."""
+
+AHEAD_S = 2.0
+AHEAD_BYTES = 32 * 1024 * 1024
+AHEAD_SHOTS = 20_000
+AHEAD_UNPACED = 2_000
+"""How far planning runs ahead: of due times, in memory, and in number."""
+
+LOAD_AHEAD_S = 1.0
+LOADED_BYTES = 128 * 1024 * 1024
+"""When body objects are read before they are due, and how many bytes of them are held."""
+
+START_DELAY_S = 0.05
+"""Time to plan the first shots before the first is due."""
+
+TICK_S = 0.001
+"""uvloop keeps timers in milliseconds: shorter ones would spin a core."""
+
+IDLE_S = 0.05
+"""How long the engine rests at most when nothing is due."""
+
+_FLIGHT_BYTES = 2048
+"""What the objects of one flight take beside its head and body."""
+
+UNSENDABLE = "unsendable"
+NO_BODY = "body unreadable"
+INTERRUPTED = Failure("interrupted", "the replay was stopped before the answer came")
+
+
+class IntakeLike(Protocol):
+    """What the engine plans from; see `intake.Intake`."""
+
+    def take(self) -> Planned | Signal:
+        """Do one step."""
+
+    def close(self) -> None:
+        """Read no further."""
+
+
+class Engine:
+    """Sends the shots of an intake when they are due; see the module.
+
+    limits: by target. speed: a pace, or MAX_SPEED. clock_s: monotonic. send:
+    puts a flight on its way, with a time-out in seconds; the flight hears how it
+    went. load: fetches the body of a flight and then calls `loaded` or
+    `not_loaded`. report: takes every outcome; wall_us: wall clock at clock_s 0.
+    wake: asks for a turn soon, after answers made room.
+    """
+
+    def __init__(
+        self,
+        intake: IntakeLike,
+        limits: Mapping[str, Limits],
+        ledger: Ledger,
+        *,
+        speed: float,
+        clock_s: Callable[[], float],
+        wall_us: int,
+        send: Callable[[Flight, float | None], None],
+        load: Callable[[Flight], None],
+        report: Callable[[Outcome], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._intake = intake
+        self._ledger = ledger
+        self._speed = speed
+        self._is_paced = speed != MAX_SPEED
+        self._clock_s = clock_s
+        self._wall_us = wall_us
+        self._send_now = send
+        self._load = load
+        self._report = report
+        self._wake = wake
+        self._lanes = {
+            name: Lane(limit, self._send, self._shed, is_paced=self._is_paced)
+            for name, limit in limits.items()
+        }
+        self._schedule: Schedule | None = None
+        self._upcoming: deque[Flight] = deque()
+        self._to_load: deque[Flight] = deque()
+        self._unloaded: set[Flight] = set()
+        self._in_flight: set[Flight] = set()
+        self._last_due_s = 0.0
+        self._held_bytes = 0
+        self._loaded_bytes = 0
+        self._ended = False
+        self._stopping = False
+        self._closed = False
+
+    # -- the turn ---------------------------------------------------------------
+
+    def turn(self) -> float:
+        """Do what is to be done now; return in how many seconds to come back, 0 for at once.
+
+        Raises what the intake raises; the engine is then to be stopped.
+        """
+        now_s = self._clock_s()
+        self._send_due(now_s)
+        self._load_soon(now_s)
+        has_more = self._plan(now_s)
+        if has_more:
+            return 0.0
+        return self._until_needed(self._clock_s())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every planned shot has its outcome and nothing more will be planned."""
+        return (
+            self._ended
+            and not self._upcoming
+            and not self._unloaded
+            and not self._in_flight
+            and not any(lane.waiting for lane in self._lanes.values())
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """How many shots wait for their answer."""
+        return len(self._in_flight)
+
+    def pump(self) -> None:
+        """Send what waited for room. For the moment after answers came."""
+        now_s = self._clock_s()
+        for lane in self._lanes.values():
+            if lane.waiting:
+                lane.pump(now_s)
+
+    def stop(self) -> None:
+        """Plan and send nothing more; what is in flight may still be answered."""
+        if self._stopping:
+            return
+        self._stopping = self._ended = True
+        self._intake.close()
+        # A flight that is due but not loaded yet stands in _unloaded alone.
+        left = dict.fromkeys((*self._upcoming, *self._unloaded))
+        for lane in self._lanes.values():
+            left.update(dict.fromkeys(lane.waiting))
+            lane.waiting.clear()
+        self._upcoming.clear()
+        self._to_load.clear()
+        self._unloaded.clear()
+        for flight in left:
+            self._ledger.unsent += 1
+            self._report(outcome_of(flight, self._wall_us, is_unsent=True))
+
+    def close(self) -> None:
+        """Give up what is still in flight."""
+        self.stop()
+        self._closed = True
+        for flight in tuple(self._in_flight):
+            self.landed(flight, INTERRUPTED)
+
+    # -- sending ------------------------------------------------------------------
+
+    def _send_due(self, now_s: float) -> None:
+        upcoming = self._upcoming
+        while upcoming and upcoming[0].due_s <= now_s:
+            flight = upcoming.popleft()
+            if flight.is_loaded:
+                self._lanes[flight.shot.target].admit(flight)
+        for lane in self._lanes.values():
+            if lane.waiting:
+                lane.pump(now_s)
+
+    def _send(self, lane: Lane, flight: Flight) -> None:
+        self._in_flight.add(flight)
+        # A burst takes time: each shot's own moment counts, not that of the turn.
+        flight.sent_s = sent_s = self._clock_s()
+        if not self._is_paced:
+            flight.due_s = sent_s
+        lag_us = max(int((sent_s - flight.due_s) * 1e6), 0)
+        ledger = self._ledger
+        ledger.lag.add(lag_us)
+        ledger.lag_by_cause[flight.lag_cause].add(lag_us)
+        self._send_now(flight, lane.timeout_s)
+
+    def landed(self, flight: Flight, failure: Failure | None) -> None:
+        """Take the end of a flight; see `flight.Landing`."""
+        if flight not in self._in_flight:
+            return
+        self._in_flight.discard(flight)
+        latency_us = max(int((self._clock_s() - flight.sent_s) * 1e6), 0)
+        shot = flight.shot
+        lane = self._lanes[shot.target]
+        lane.in_flight -= 1
+        self._release(flight)
+        ledger = self._ledger
+        if failure is None:
+            ledger.answered += 1
+            ledger.status[flight.status] += 1
+            ledger.differing += shot.status is not None and shot.status != flight.status
+            ledger.latency.add(latency_us)
+        else:
+            ledger.failed[failure.kind] += 1
+        self._report(outcome_of(flight, self._wall_us, latency_us=latency_us, failure=failure))
+        if (lane.waiting or self.is_over) and not self._closed:
+            self._wake()
+
+    def _shed(self, flight: Flight, reason: str) -> None:
+        self._release(flight)
+        self._ledger.shed[reason] += 1
+        self._report(outcome_of(flight, self._wall_us, shed=reason))
+
+    def _release(self, flight: Flight) -> None:
+        self._held_bytes -= flight.size
+        self._loaded_bytes -= flight.loaded_bytes
+
+    # -- bodies that lie apart ------------------------------------------------------
+
+    def _load_soon(self, now_s: float) -> None:
+        to_load = self._to_load
+        while to_load and to_load[0].due_s <= now_s + LOAD_AHEAD_S:
+            size = to_load[0].shot.body_bytes
+            # One alone may pass the bound: it could never be loaded otherwise.
+            if self._loaded_bytes and self._loaded_bytes + size > LOADED_BYTES:
+                return
+            flight = to_load.popleft()
+            flight.loaded_bytes = size
+            self._loaded_bytes += size
+            self._load(flight)
+
+    def loaded(self, flight: Flight, shot: Shot) -> None:
+        """Take a flight's shot with its body put in."""
+        if flight not in self._unloaded:
+            return
+        self._unloaded.discard(flight)
+        shot.due_s = flight.due_s
+        flight.shot = shot
+        if not _write_head(flight):
+            self._drop(flight, UNSENDABLE)
+            return
+        flight.is_loaded = True
+        if flight.due_s <= self._clock_s():
+            self._lanes[shot.target].admit(flight)
+            self._wake()
+
+    def not_loaded(self, flight: Flight) -> None:
+        """Take a flight whose body cannot be had: it is shed, and its input is lost."""
+        if flight not in self._unloaded:
+            return
+        self._unloaded.discard(flight)
+        self._ledger.unreadable += 1
+        self._drop(flight, NO_BODY)
+
+    def _drop(self, flight: Flight, reason: str) -> None:
+        if flight in self._upcoming:
+            self._upcoming.remove(flight)
+        self._shed(flight, reason)
+        self._wake()
+
+    # -- planning ------------------------------------------------------------------
+
+    def _plan(self, now_s: float) -> bool:
+        """Plan ahead until the slice is over; return whether there is more to do at once."""
+        if self._ended:
+            return False
+        clock_s = self._clock_s
+        until_s = clock_s() + PLAN_SLICE_S
+        take = self._intake.take
+        while self._has_room(now_s):
+            planned = take()
+            if isinstance(planned, Planned):
+                for shot in planned.shots:
+                    self._offer(shot, planned)
+            elif planned is Signal.PENDING:
+                return False
+            elif planned is Signal.END:
+                self._ended = True
+                return self.is_over
+            if clock_s() >= until_s:
+                return True
+        return False
+
+    def _has_room(self, now_s: float) -> bool:
+        if self._held_bytes > AHEAD_BYTES:
+            return False
+        if not self._is_paced:
+            return sum(len(lane.waiting) for lane in self._lanes.values()) < AHEAD_UNPACED
+        if len(self._upcoming) >= AHEAD_SHOTS:
+            return False
+        return not self._upcoming or self._upcoming[-1].due_s <= now_s + AHEAD_S
+
+    def _offer(self, shot: Shot, planned: Planned) -> None:
+        flight = Flight(shot, planned.source, self)
+        flight.due_s = shot.due_s = self._due_s(shot.started_us)
+        if not _write_head(flight):
+            self._shed(flight, UNSENDABLE)
+            return
+        flight.size = len(flight.head) + len(shot.body) + _FLIGHT_BYTES
+        self._held_bytes += flight.size
+        if not flight.is_loaded:
+            self._to_load.append(flight)
+            self._unloaded.add(flight)
+        if self._is_paced:
+            self._upcoming.append(flight)
+        elif flight.is_loaded:
+            self._lanes[shot.target].admit(flight)
+
+    def _due_s(self, started_us: int) -> float:
+        if not self._is_paced:
+            return self._clock_s()
+        if self._schedule is None:
+            self._schedule = Schedule(self._clock_s() + START_DELAY_S, started_us, self._speed)
+            self._last_due_s = self._schedule.origin_s
+        # What came behind its turn is due when its turn was noticed, not in the past.
+        self._last_due_s = max(self._last_due_s, self._schedule.due_s(started_us))
+        return self._last_due_s
+
+    def _until_needed(self, now_s: float) -> float:
+        if any(lane.waiting for lane in self._lanes.values()):
+            return TICK_S
+        if not self._ended and self._has_room(now_s):
+            return TICK_S
+        if not self._upcoming:
+            return IDLE_S
+        return min(max(self._upcoming[0].due_s - now_s, TICK_S), IDLE_S)
+
+
+def _write_head(flight: Flight) -> bool:
+    """Write the request's head as bytes; return whether that can be done."""
+    shot = flight.shot
+    try:
+        flight.head = serialize_request(shot.method, shot.path, shot.headers, shot.body_length)
+    except ValueError:
+        return False
+    return True

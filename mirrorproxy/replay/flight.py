@@ -1,0 +1,71 @@
+"""One shot on its way: from being planned to its outcome.
+
+Owns the state of a single shot, and hears from the connection it goes out on.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mirrorproxy.http1.client import Failure, Receiver
+from mirrorproxy.http1.messages import ResponseHead
+from mirrorproxy.outcome import LagCause
+from mirrorproxy.shot import Shot
+from mirrorproxy.sources.events import CaptureObject
+
+
+class Landing(Protocol):
+    """Hears when a flight has ended."""
+
+    def landed(self, flight: Flight, failure: Failure | None) -> None:
+        """Take the flight's end: an answer (failure is None) or a failure."""
+
+
+class Flight(Receiver):
+    """A planned shot.
+
+    due_s, sent_s: on the replay's monotonic clock; sent_s is 0 before. head:
+    the request's, as bytes. size: what it takes of memory, in bytes, about,
+    without a body that lies apart; loaded_bytes: that body. lag_cause: why it
+    will leave late, if it does. is_loaded: whether its body is at hand.
+    status: of the answer's head, once it came.
+    """
+
+    __slots__ = (
+        "due_s",
+        "head",
+        "is_loaded",
+        "lag_cause",
+        "landing",
+        "loaded_bytes",
+        "sent_s",
+        "shot",
+        "size",
+        "source",
+        "status",
+    )
+
+    def __init__(self, shot: Shot, source: CaptureObject, landing: Landing) -> None:
+        self.shot = shot
+        self.source = source
+        self.landing = landing
+        self.head = b""
+        self.size = 0
+        self.loaded_bytes = 0
+        self.due_s = 0.0
+        self.sent_s = 0.0
+        self.lag_cause: LagCause = "sender"
+        self.is_loaded = shot.body_ref is None
+        self.status = 0
+
+    def on_head(self, head: ResponseHead) -> None:
+        """See `Receiver`."""
+        self.status = head.status
+
+    def on_complete(self, trailers: bytes) -> None:
+        """See `Receiver`."""
+        self.landing.landed(self, None)
+
+    def on_failure(self, failure: Failure) -> None:
+        """See `Receiver`."""
+        self.landing.landed(self, failure)

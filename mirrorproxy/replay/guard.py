@@ -1,0 +1,71 @@
+"""The production guard: nothing is sent back to where it was captured.
+
+Pure. Compares scheme, host and port of every target with every authority that
+clients asked for and every upstream in the capture. Equal addresses alone are
+no proof (load balancers are shared): whoever can resolve names warns of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mirrorproxy.errors import ConfigError
+from mirrorproxy.headers import first
+from mirrorproxy.http1.origin import Origin, parse_origin
+from mirrorproxy.record import Exchange
+
+MAX_KNOWN = 4096
+"""So many captured places are remembered; hostile Host headers must not cost memory."""
+
+
+class ProductionGuard:
+    """Refuses targets that are production.
+
+    targets: by name, those that are not allowed to be production (without
+    ``allow_production: true``).
+    """
+
+    def __init__(self, targets: Mapping[str, Origin]) -> None:
+        self._targets = {_normal(origin): name for name, origin in targets.items()}
+        self._known: set[tuple[str, str | None, str]] = set()
+        self.places: set[Origin] = set()
+        """Captured places so far, for a warning by address."""
+
+    def check(self, exchange: Exchange) -> None:
+        """Look at one captured exchange.
+
+        Raises ConfigError if one of the targets is where it was captured.
+        """
+        host = first(exchange.request.headers, "host")
+        key = (exchange.scheme, host, exchange.upstream)
+        if key in self._known:
+            return
+        authority = f"{exchange.scheme}://{host}" if host else ""
+        for url in (authority, exchange.upstream):
+            origin = _origin(url)
+            if origin is None:
+                continue
+            name = self._targets.get(origin)
+            if name is not None:
+                raise ConfigError(
+                    f"target {name} is {origin}, where this traffic was captured: nothing more is "
+                    "sent; name another target, or allow it with allow_production"
+                )
+            if len(self.places) < MAX_KNOWN:
+                self.places.add(origin)
+        if len(self._known) < MAX_KNOWN:
+            self._known.add(key)
+
+
+def _origin(url: str) -> Origin | None:
+    # What is no origin (a malformed Host, a log without an upstream) can be no target either.
+    if not url:
+        return None
+    try:
+        return _normal(parse_origin(url)[0])
+    except ValueError:
+        return None
+
+
+def _normal(origin: Origin) -> Origin:
+    return Origin(origin.scheme, origin.host.lower().rstrip("."), origin.port)

@@ -1,0 +1,120 @@
+"""The intake: from what a source yields to the shots that are to be sent.
+
+Owns the counting of exchanges: each one read ends as a duplicate, skipped for
+a reason, or selected. Does one event at a time, so that its caller can stop at
+any moment. Never sends, never waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from mirrorproxy.headers import REPLAY_HEADER
+from mirrorproxy.record import Exchange
+from mirrorproxy.replay.ledger import Ledger
+from mirrorproxy.shot import Shot
+from mirrorproxy.sources.events import (
+    Captured,
+    CaptureObject,
+    Duplicate,
+    Event,
+    Signal,
+    Unreadable,
+)
+
+REPLAYED = "replayed traffic"
+TRUNCATED = "truncated"
+OMITTED = "omitted"
+
+_REPLAY_HEADER = REPLAY_HEADER.lower()
+
+
+class Source(Protocol):
+    """Where exchanges come from; see `sources.merge.Merge`."""
+
+    def take(self) -> Event:
+        """Return the next event."""
+
+    def close(self) -> None:
+        """Read no further."""
+
+
+class Planned(NamedTuple):
+    """The shots of one exchange, and the object that its body would lie beside."""
+
+    shots: Sequence[Shot]
+    source: CaptureObject
+
+
+Planner = Callable[[Exchange], Sequence[Shot] | str]
+"""Makes the shots of an exchange, or says why there are none."""
+
+
+class Intake:
+    """Turns a source's events into planned shots; see the module.
+
+    plan: the rules. on_unreadable: hears of every part that could not be read.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        plan: Planner,
+        ledger: Ledger,
+        on_unreadable: Callable[[Unreadable], None],
+    ) -> None:
+        self._source = source
+        self._plan = plan
+        self._ledger = ledger
+        self._on_unreadable = on_unreadable
+
+    def take(self) -> Planned | Signal:
+        """Do one step: return shots, or READING after one that gave none.
+
+        Raises what the source raises.
+        """
+        event = self._source.take()
+        if isinstance(event, Captured):
+            return self._captured(event)
+        if isinstance(event, Signal):
+            return event
+        if isinstance(event, Duplicate):
+            self._ledger.read += 1
+            self._ledger.duplicates += 1
+        else:
+            self._ledger.unreadable += 1 if event.lines is None else event.lines
+            self._on_unreadable(event)
+        return Signal.READING
+
+    def close(self) -> None:
+        """Read no further."""
+        self._source.close()
+
+    def _captured(self, captured: Captured) -> Planned | Signal:
+        exchange = captured.exchange
+        ledger = self._ledger
+        ledger.read += 1
+        ledger.late += captured.is_late
+        planned = _unfit(exchange) or self._plan(exchange)
+        if isinstance(planned, str):
+            ledger.skipped[planned] += 1
+            return Signal.READING
+        ledger.selected += 1
+        ledger.planned += len(planned)
+        for shot in planned:
+            ledger.cookies_removed += shot.cookies_removed
+        return Planned(planned, captured.source)
+
+
+def _unfit(exchange: Exchange) -> str | None:
+    """Return why an exchange may never be replayed, whatever the rules say."""
+    request = exchange.request
+    for name, _ in request.headers:
+        if name.lower() == _REPLAY_HEADER:
+            return REPLAYED
+    if request.truncated:
+        return TRUNCATED
+    if request.omitted is not None:
+        return OMITTED
+    return None

@@ -1,0 +1,85 @@
+"""The ledger: every exchange and every shot stands in exactly one place.
+
+Pure. Owns the counts of a replay, and whether they add up. Exchanges: read =
+duplicates + skipped + selected. Shots: planned = answered + failed + shed +
+unsent. What could not be read stands apart.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from mirrorproxy.outcome import LagCause
+from mirrorproxy.replay.histogram import Histogram
+
+_PER_MS = 1000
+
+LAG_CAUSES: Sequence[LagCause] = ("order", "limit", "sender")
+
+
+class Ledger:
+    """The counts of one replay. All times in microseconds until they are shown."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.duplicates = 0
+        self.skipped: Counter[str] = Counter()
+        self.selected = 0
+        self.planned = 0
+        self.answered = 0
+        self.failed: Counter[str] = Counter()
+        self.shed: Counter[str] = Counter()
+        self.unsent = 0
+        self.unreadable = 0
+        self.late = 0
+        self.cookies_removed = 0
+        self.status: Counter[int] = Counter()
+        self.differing = 0
+        self.lag = Histogram()
+        self.lag_by_cause = {cause: Histogram() for cause in LAG_CAUSES}
+        self.latency = Histogram()
+
+    @property
+    def sent(self) -> int:
+        """How many shots went out."""
+        return self.answered + self.failed.total()
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether every exchange and every shot is accounted for, once."""
+        exchanges = self.duplicates + self.skipped.total() + self.selected
+        shots = self.answered + self.failed.total() + self.shed.total() + self.unsent
+        return self.read == exchanges and self.planned == shots
+
+    def status_classes(self) -> dict[str, int]:
+        """Return the number of answers by class, such as ``2xx``."""
+        classes: Counter[str] = Counter()
+        for status, count in self.status.items():
+            classes[f"{status // 100}xx"] += count
+        return dict(sorted(classes.items()))
+
+    def to_json(self) -> dict[str, object]:
+        """Return what ``--json`` prints: times in milliseconds, null where nothing was timed."""
+        return {
+            "read": self.read,
+            "duplicates": self.duplicates,
+            "skipped": dict(self.skipped),
+            "selected": self.selected,
+            "planned": self.planned,
+            "answered": self.answered,
+            "failed": dict(self.failed),
+            "shed": dict(self.shed),
+            "unsent": self.unsent,
+            "unreadable": self.unreadable,
+            "status": self.status_classes(),
+            "lag_ms": _summary(self.lag, 50, 99),
+            "latency_ms": _summary(self.latency, 50, 90, 99),
+            "balanced": self.is_balanced,
+        }
+
+
+def _summary(histogram: Histogram, *percents: int) -> dict[str, float | None]:
+    values = {f"p{percent}": histogram.percentile(percent) for percent in percents}
+    values["max"] = histogram.max
+    return {name: None if us is None else us / _PER_MS for name, us in values.items()}

@@ -1,0 +1,189 @@
+"""The tap: what the proxy tells about one request while it forwards it.
+
+Owns the state of one exchange between its first byte and its record. None of
+its methods ever raises or waits; whatever goes wrong ends the tap, is counted
+once, and the request goes on.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, Protocol
+
+from mirrorproxy.capture.build import Facts
+from mirrorproxy.capture.ports import SealedHead
+from mirrorproxy.capture.tee import RequestBody, ResponseBody
+from mirrorproxy.http1.messages import RequestHead, ResponseHead
+from mirrorproxy.record import HeaderList
+
+_P = ParamSpec("_P")
+
+
+class Tap:
+    """The tap of a request that is not recorded: takes everything, keeps nothing."""
+
+    __slots__ = ()
+
+    def request_data(self, data: bytes) -> None:
+        """Part of the request's body, as decoded from its framing."""
+
+    def request_end(self, trailers: HeaderList | None = None) -> None:
+        """The whole request was received. A record without it is marked as truncated."""
+
+    def response_head(self, head: ResponseHead) -> None:
+        """Production's answer begins. Informational (1xx) heads other than 101 are not told."""
+
+    def response_data(self, data: bytes) -> None:
+        """Part of the answer's body, as decoded from its framing."""
+
+    def response_end(self, trailers: HeaderList) -> None:
+        """The answer ended with trailers; only told when there are any."""
+
+    def finish(self, duration_us: int) -> None:
+        """The exchange is complete; called before the answer's last bytes leave."""
+
+    def fail(self, kind: str, duration_us: int) -> None:
+        """Production gave no answer, or not all of it. kind: of `http1.client.Failure`."""
+
+    def abandon(self, reason: str) -> None:
+        """The client went away before its request was complete. reason: "client_aborted"."""
+
+
+IGNORED = Tap()
+"""The one tap of all requests that are not recorded."""
+
+
+class Keeper(Protocol):
+    """What a tap needs of its recorder. None of these raises but new_body and keep."""
+
+    def new_body(self, tap: ExchangeTap) -> RequestBody:
+        """Return an empty copy of the request's body."""
+
+    def new_response_body(self, tap: ExchangeTap, head: ResponseHead) -> ResponseBody | None:
+        """Return an empty copy of the answer's body, None where it is not recorded."""
+
+    def keep(self, tap: ExchangeTap, duration_us: int, failure: str | None) -> None:
+        """Record the exchange, or count why not."""
+
+    def drop(self, reason: str) -> None:
+        """Count an exchange that is not recorded."""
+
+    def drop_for(self, error: Exception) -> None:
+        """Count and report an exchange that is not recorded because of an error."""
+
+
+def _never_raises(
+    method: Callable[Concatenate[ExchangeTap, _P], None],
+) -> Callable[Concatenate[ExchangeTap, _P], None]:
+    """Make any error end the tap: the one place where failures of capturing are caught."""
+
+    @functools.wraps(method)
+    def guarded(tap: ExchangeTap, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        if tap.is_closed:
+            return
+        try:
+            method(tap, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - nothing in capturing may reach the request
+            tap.close()
+            tap.keeper.drop_for(error)
+
+    return guarded
+
+
+class ExchangeTap(Tap):
+    """The tap of a request that is to be recorded.
+
+    Read by the recorder: what was told so far. request_complete: the whole
+    request was seen. response_length: bytes of the answer's body. facts,
+    sealed: what the recorder already made of the head, if it had to.
+    """
+
+    __slots__ = (
+        "body", "facts", "head", "is_closed", "keeper", "peer", "record_id", "request_complete",
+        "request_trailers", "response", "response_body", "response_length",
+        "response_trailers", "sealed", "service", "started_us", "upstream",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        head: RequestHead,
+        service: str,
+        upstream: str,
+        peer: str,
+        started_us: int,
+    ) -> None:
+        self.keeper = keeper
+        self.head = head
+        self.service = service
+        self.upstream = upstream
+        self.peer = peer
+        self.started_us = started_us
+        self.record_id: str | None = None
+        self.facts: Facts | None = None
+        self.sealed: SealedHead | None = None
+        self.body: RequestBody | None = None
+        self.request_complete = False
+        self.request_trailers: HeaderList | None = None
+        self.response: ResponseHead | None = None
+        self.response_body: ResponseBody | None = None
+        self.response_length = 0
+        self.response_trailers: HeaderList | None = None
+        self.is_closed = False
+
+    @_never_raises
+    def request_data(self, data: bytes) -> None:
+        """See `Tap`."""
+        if self.body is None:
+            self.body = self.keeper.new_body(self)
+        self.body.add(data)
+
+    def request_end(self, trailers: HeaderList | None = None) -> None:
+        """See `Tap`."""
+        self.request_complete = True
+        self.request_trailers = trailers
+
+    @_never_raises
+    def response_head(self, head: ResponseHead) -> None:
+        """See `Tap`."""
+        self.response = head
+        self.response_body = self.keeper.new_response_body(self, head)
+
+    def response_data(self, data: bytes) -> None:
+        """See `Tap`."""
+        self.response_length += len(data)
+        if self.response_body is not None:
+            self.response_body.add(data)
+
+    def response_end(self, trailers: HeaderList) -> None:
+        """See `Tap`."""
+        self.response_trailers = trailers
+
+    @_never_raises
+    def finish(self, duration_us: int) -> None:
+        """See `Tap`."""
+        self.keeper.keep(self, duration_us, None)
+        self.close()
+
+    @_never_raises
+    def fail(self, kind: str, duration_us: int) -> None:
+        """See `Tap`."""
+        self.keeper.keep(self, duration_us, kind)
+        self.close()
+
+    @_never_raises
+    def abandon(self, reason: str) -> None:
+        """See `Tap`."""
+        self.close()
+        self.keeper.drop(reason)
+
+    def close(self) -> None:
+        """Give back what is held; whatever is told from now on is ignored."""
+        self.is_closed = True
+        if self.body is not None:
+            self.body.release()
+            self.body = None
+        if self.response_body is not None:
+            self.response_body.release()
+            self.response_body = None

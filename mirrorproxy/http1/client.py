@@ -74,9 +74,9 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_buffer", "_decoder", "_head", "_limits", "_loop", "_release", "_reusable", "_searched",
-        "_to_head", "_total_deadline", "_transport", "_tunnel", "_upgradable", "answered",
-        "deadline", "idle_since", "origin", "receiver", "reused",
+        "_buffer", "_decoder", "_half_closed", "_head", "_limits", "_loop", "_paused", "_release",
+        "_request_sent", "_searched", "_to_head", "_total_deadline", "_transport", "_tunnel",
+        "_upgradable", "answered", "deadline", "idle_since", "origin", "receiver", "reused",
     )  # fmt: skip
 
     def __init__(
@@ -104,7 +104,9 @@ class ClientConnection(asyncio.Protocol):
         self._to_head = False
         self._upgradable = False
         self._tunnel = False
-        self._reusable = True
+        self._request_sent = False
+        self._half_closed = False
+        self._paused = False
         self._total_deadline = NEVER
 
     # -- what the owner of the exchange calls ---------------------------------
@@ -123,6 +125,7 @@ class ClientConnection(asyncio.Protocol):
         self._decoder = None
         self._to_head = method == b"HEAD"
         self._upgradable = upgradable
+        self._request_sent = False
         self._total_deadline = NEVER if total_s == NEVER else self._loop.time() + total_s
         self.deadline = self._total_deadline
 
@@ -132,35 +135,43 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(data)
 
     def request_sent(self) -> None:
-        """Say that the request is complete: from here on the answer's head is waited for."""
+        """Say that the request is complete: from here on the answer's head is waited for.
+
+        A connection whose request was not sent to the end carries no other.
+        """
+        self._request_sent = True
         if self._limits.response_timeout_s is not None and self._head is None:
             limit = self._loop.time() + self._limits.response_timeout_s
             self.deadline = min(self.deadline, limit)
 
-    def forbid_reuse(self) -> None:
-        """Let this exchange be the connection's last: its request was not sent to the end."""
-        self._reusable = False
-
     def write_eof(self) -> None:
         """Pass a client's half-close on: whether it means an abort is the upstream's to say."""
+        self._half_closed = True
         if self._transport is not None and self._transport.can_write_eof():
             self._transport.write_eof()
 
     def pause_reading(self) -> None:
         """Let the peer wait."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
+        if self.is_open and not self._paused:
+            self._paused = True
+            cast(asyncio.Transport, self._transport).pause_reading()
 
     def resume_reading(self) -> None:
         """Read on."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        if self.is_open and self._paused:
+            self._paused = False
+            cast(asyncio.Transport, self._transport).resume_reading()
 
     def abort(self) -> None:
         """Drop the connection; the receiver hears nothing more."""
         self.receiver = None
         if self._transport is not None:
             self._transport.abort()
+
+    def end_tunnel(self) -> None:
+        """Close after what was written has been sent; the receiver hears nothing more."""
+        self.receiver = None
+        self.close()
 
     def close(self) -> None:
         """Close an idle connection."""
@@ -266,10 +277,10 @@ class ClientConnection(asyncio.Protocol):
         self.receiver = None
         self._head = None
         self._decoder = None
-        # The receiver goes first: what it writes is on its way before the
-        # connection is looked after.
+        # The connection is given back first: the receiver may start the next
+        # exchange at once, and finds it warm.
+        self._end(reusable=reusable and self._request_sent and not self._half_closed)
         receiver.on_complete(trailers)
-        self._end(reusable=reusable and self._reusable)
 
     def _end(self, *, reusable: bool) -> None:
         transport = self._transport
@@ -277,6 +288,7 @@ class ClientConnection(asyncio.Protocol):
             self.reused = True
             self.idle_since = self._loop.time()
             self.deadline = self.idle_since + self._limits.idle_timeout_s
+            self.resume_reading()
             self._release(self, True)
             return
         self.deadline = NEVER

@@ -91,10 +91,11 @@ class RequestHead:
         """Return the header lines as received, as latin-1 text."""
         return fields(self.block)
 
-    def onward(self, default_host: bytes) -> bytes:
+    def onward(self, default_host: bytes, base_path: bytes = b"") -> bytes:
         """Return the head to send to the upstream, framing included.
 
         default_host: what Host says where an HTTP/1.0 client sent none.
+        base_path: put before a target in origin-form; no final slash.
         """
         block = _without_connection_fields(self.block, self.special)
         if not self.host:
@@ -103,7 +104,10 @@ class RequestHead:
             block += b"Transfer-Encoding: chunked\r\n"
         if self.upgrade:
             block += b"Connection: Upgrade\r\nUpgrade: " + self.upgrade + b"\r\n"
-        return b"%b %b HTTP/1.1\r\n%b\r\n" % (self.method, self.target, block)
+        target = self.target
+        if base_path and target[:1] == b"/":
+            target = base_path + target
+        return b"%b %b HTTP/1.1\r\n%b\r\n" % (self.method, target, block)
 
 
 class ResponseHead:
@@ -148,7 +152,9 @@ class ResponseHead:
         if chunked:
             block += b"Transfer-Encoding: chunked\r\n"
         if self.status in (101, 426) and b"upgrade" in self.special:
-            block += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % _raw_upgrade(self.block)
+            also = b", " + connection if connection else b""
+            upgrade = _raw_upgrade(self.block)
+            block += b"Connection: Upgrade%b\r\nUpgrade: %b\r\n" % (also, upgrade)
         elif connection:
             block += b"Connection: " + connection + b"\r\n"
         return b"HTTP/1.1 %d %b\r\n%b\r\n" % (self.status, self.reason, block)

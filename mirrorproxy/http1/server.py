@@ -97,7 +97,8 @@ class Service:
 class ServerConnection(asyncio.Protocol):
     """One client's connection.
 
-    peer: its address, "" where there is none. answer_started: whether a byte of
+    peer: its address, "" where there is none. started_s: the loop's clock at the
+    first byte of the request under way. answer_started: whether a byte of
     the final answer was written, set by the handler; from then on an error of ours
     can only cut the connection.
     """
@@ -105,11 +106,12 @@ class ServerConnection(asyncio.Protocol):
     __slots__ = (
         "_buffer", "_decoder", "_discarded", "_discarding", "_eof", "_handler", "_head_begun",
         "_held_back", "_is_blocked", "_loop", "_reading", "_searched", "_service", "_started_us",
-        "_transport", "_tunnel", "answer_started", "deadline", "peer",
+        "_transport", "_tunnel", "answer_started", "deadline", "peer", "started_s",
     )  # fmt: skip
 
     def __init__(self, service: Service) -> None:
         self.peer = ""
+        self.started_s = 0.0
         self.deadline = NEVER
         self.answer_started = False
         self._service = service
@@ -290,6 +292,8 @@ class ServerConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
         self._is_blocked = False
+        if self._discarding:
+            return
         limits = self._service.limits
         if self._handler is None:
             self.deadline = self._loop.time() + limits.idle_timeout_s
@@ -344,6 +348,7 @@ class ServerConnection(asyncio.Protocol):
                 return data
             self._head_begun = True
             self._started_us = wall_us()
+            self.started_s = self._loop.time()
         end = data.find(b"\r\n\r\n", self._searched)
         if end < 0 or end > limits.max_head_bytes:
             if len(data) > limits.max_head_bytes:

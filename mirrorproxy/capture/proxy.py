@@ -1,0 +1,426 @@
+"""The proxy: takes each request to its upstream and the answer back, and tells the tap.
+
+Owns the pairing of a client's connection with an upstream's, the framing of what
+is passed on, back-pressure both ways, the one retry, and the proxy's own errors.
+What is recorded, and how, is the tap's business: nothing it does can reach the
+request. Bodies are streamed; at most `_MAX_HELD_BYTES` of one wait for a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from mirrorproxy.capture.routes import Route, Routes
+from mirrorproxy.capture.tap import IGNORED, Tap
+from mirrorproxy.http1.body import last_chunk
+from mirrorproxy.http1.client import ClientConnection, Failure, Receiver
+from mirrorproxy.http1.grammar import CHUNKED, UNTIL_CLOSE, fields
+from mirrorproxy.http1.limits import ServerLimits
+from mirrorproxy.http1.messages import IDEMPOTENT, RequestHead, ResponseHead
+from mirrorproxy.http1.origin import Origin
+from mirrorproxy.http1.pool import Pool
+from mirrorproxy.http1.server import Handler, ServerConnection, Service
+from mirrorproxy.metrics import INDEX, Slot
+
+_MAX_HELD_BYTES = 64 * 1024  # of a body: while connecting, and for one retry
+
+_CONNECTIONS = INDEX["connections"]
+_OPEN_CONNECTIONS = INDEX["open_connections"]
+_OPEN_REQUESTS = INDEX["open_requests"]
+_UPSTREAM_CONNECTIONS = INDEX["upstream_connections"]
+_RETRIES = INDEX["upstream_retries"]
+_REFUSED = INDEX["refused"]
+_RESPONSES = [0] + [INDEX[f"responses_{digit}xx"] for digit in range(1, 6)]
+_NO_ROUTE = INDEX["failed_no_route"]
+_REQUEST_BYTES = INDEX["request_bytes"]
+_RESPONSE_BYTES = INDEX["response_bytes"]
+_TUNNELS = INDEX["tunnels"]
+
+
+class Recorder(Protocol):
+    """Gives each request its tap; see `capture.recorder`."""
+
+    def begin(
+        self, head: RequestHead, *, service: str, upstream: Origin, peer: str, started_us: int
+    ) -> Tap:
+        """Return the tap of a request. Never raises."""
+        ...
+
+
+class Proxy:
+    """The data plane of one worker, to be made inside its loop.
+
+    pool_of: the pool that reaches a route's upstream. slot: counts, see `metrics`.
+    """
+
+    def __init__(
+        self,
+        routes: Routes,
+        recorder: Recorder,
+        pool_of: Callable[[Route], Pool],
+        limits: ServerLimits,
+        slot: Slot,
+        *,
+        strict: bool = False,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.recorder = recorder
+        self.pool_of = pool_of
+        self.slot = slot
+        self.flows: set[Flow] = set()
+        self._routes = routes
+        self._service = Service(self.loop, limits, self._handler, self._refused, strict=strict)
+
+    def protocol_factory(self) -> ServerConnection:
+        """Return the protocol of a new client's connection, for loop.create_server."""
+        return self._service.connect()
+
+    @property
+    def active(self) -> int:
+        """How many requests (and tunnels) are under way."""
+        return len(self.flows)
+
+    @property
+    def open_connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._service.connections)
+
+    def drain(self) -> None:
+        """Close idle connections, and the others after the answer under way."""
+        self._service.drain()
+
+    def close(self) -> None:
+        """Abort what is still there. Requests under way are told to their taps as failed."""
+        self._service.close()
+
+    def update_gauges(self) -> None:
+        """Write the numbers that are not counted as they happen; call it now and then."""
+        self.slot[_CONNECTIONS] = self._service.accepted
+        self.slot[_OPEN_CONNECTIONS] = len(self._service.connections)
+        self.slot[_OPEN_REQUESTS] = len(self.flows)
+
+    def _handler(self, client: ServerConnection, head: RequestHead, started_us: int) -> Handler:
+        route = self._routes.find(head.host, head.target)
+        if route is None:
+            self.slot[_NO_ROUTE] += 1
+            return _NoRoute(client, head)
+        tap = self.recorder.begin(
+            head,
+            service=route.service,
+            upstream=route.upstream,
+            peer=client.peer,
+            started_us=started_us,
+        )
+        return Flow(self, client, head, route, tap)
+
+    def _refused(self, status: int) -> None:
+        self.slot[_REFUSED] += 1
+
+
+class _NoRoute(Handler):
+    """Answers what no service takes."""
+
+    __slots__ = ("_client", "_head")
+
+    def __init__(self, client: ServerConnection, head: RequestHead) -> None:
+        self._client = client
+        self._head = head
+
+    def start(self) -> None:
+        # Keeps the connection if the request is complete: a load balancer shares it.
+        client = self._client
+        client.refuse(
+            404,
+            "no service takes this host and path",
+            keep=client.may_keep and self._head.keep_alive and self._head.framing == 0,
+            to_head=self._head.method == b"HEAD",
+        )
+
+
+class Flow(Receiver, Handler):
+    """One request on its way: the handler of the client's side, the receiver of the upstream's."""
+
+    __slots__ = (
+        "_attempt", "_chunked_answer", "_client", "_connection", "_head", "_held", "_held_bytes",
+        "_keep", "_out", "_paused_client", "_paused_upstream", "_proxy", "_request_ended",
+        "_route", "_sent", "_started_s", "_tap", "_tunnel",
+    )  # fmt: skip
+
+    def __init__(
+        self, proxy: Proxy, client: ServerConnection, head: RequestHead, route: Route, tap: Tap
+    ) -> None:
+        self._proxy = proxy
+        self._client = client
+        self._head = head
+        self._route = route
+        self._tap = tap
+        self._started_s = client.started_s
+        self._connection: ClientConnection | None = None
+        self._attempt: asyncio.Task[None] | None = None
+        self._held: list[bytes] = []  # what waits for a connection
+        self._held_bytes = 0
+        self._sent: list[bytes] | None = None  # what a retry would send again
+        self._request_ended = False
+        self._out: list[bytes] = []  # of the answer, until it is flushed
+        self._chunked_answer = False
+        self._keep = False
+        self._tunnel = False
+        self._paused_client = False
+        self._paused_upstream = False
+
+    # -- the client's side ----------------------------------------------------
+
+    def start(self) -> None:
+        """See `Handler`: send the head on."""
+        proxy, head, route = self._proxy, self._head, self._route
+        proxy.flows.add(self)
+        onward = head.onward(route.upstream.authority.encode(), route.base_path.encode())
+        connection = proxy.pool_of(route).take(route.upstream, head.method)
+        if connection is None:
+            self._hold(onward)
+            self._connect()
+            return
+        self._connection = connection
+        if head.method in IDEMPOTENT:
+            self._sent = []
+        connection.begin(self, head.method, upgradable=head.upgrade is not None)
+        self._send(onward)
+
+    def request_data(self, data: bytes) -> None:
+        """See `Handler`."""
+        if self._tunnel:
+            if self._connection is not None:
+                self._connection.write(data)
+            return
+        self._tap.request_data(data)
+        self._proxy.slot[_REQUEST_BYTES] += len(data)
+        if self._head.framing == CHUNKED:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self._send(data)
+
+    def request_end(self, trailers: bytes) -> None:
+        """See `Handler`."""
+        self._request_ended = True
+        self._tap.request_end(fields(trailers) if trailers else None)
+        if self._head.framing == CHUNKED:
+            self._send(last_chunk(trailers))
+        if self._connection is not None:
+            self._connection.request_sent()
+
+    def client_half_closed(self) -> None:
+        """See `Handler`: the upstream sees what it would see without us."""
+        if self._connection is not None:
+            self._connection.write_eof()
+
+    def client_gone(self, reason: str) -> None:
+        """See `Handler`."""
+        self._leave()
+        if self._request_ended:
+            # Production saw the whole request, so it is recorded, with what became of it.
+            self._tap.fail(reason, self._duration_us())
+        else:
+            self._tap.abandon(reason)
+        if self._attempt is not None:
+            self._attempt.cancel()
+        if self._connection is not None:
+            if self._tunnel:
+                self._connection.end_tunnel()
+            else:
+                self._connection.abort()
+
+    def client_blocked(self) -> None:
+        """See `Handler`."""
+        if self._connection is not None and not self._paused_upstream:
+            self._paused_upstream = True
+            self._connection.pause_reading()
+
+    def client_unblocked(self) -> None:
+        """See `Handler`."""
+        if self._connection is not None and self._paused_upstream:
+            self._paused_upstream = False
+            self._connection.resume_reading()
+
+    # -- the upstream's side --------------------------------------------------
+
+    def on_informational(self, head: ResponseHead) -> None:
+        """See `Receiver`."""
+        self._proxy.slot[_RESPONSES[1]] += 1
+        if self._head.version == 1:  # RFC 9110, 15.2: never to an HTTP/1.0 client
+            self._out.append(head.onward(chunked=False, connection=b""))
+
+    def on_head(self, head: ResponseHead) -> None:
+        """See `Receiver`."""
+        client = self._client
+        self._sent = None
+        self._proxy.slot[_RESPONSES[min(head.status // 100, 5)]] += 1
+        self._tap.response_head(head)
+        if head.status == 101:
+            self._start_tunnel(head)
+            return
+        keep = self._head.keep_alive and client.may_keep
+        chunked = head.framing in (CHUNKED, UNTIL_CLOSE)
+        if self._head.version == 0:
+            keep = keep and not chunked
+            announced = chunked = False
+        else:
+            # A HEAD's answer and a 304 say how the body would have been framed.
+            announced = chunked or (
+                head.framing == 0 and head.status != 204 and b"transfer-encoding" in head.special
+            )
+        self._chunked_answer = chunked
+        self._keep = keep
+        connection = (b"" if self._head.version == 1 else b"keep-alive") if keep else b"close"
+        self._out.append(head.onward(chunked=announced, connection=connection))
+        client.answer_started = True
+
+    def on_data(self, data: bytes) -> None:
+        """See `Receiver`."""
+        if self._tunnel:
+            self._client.write(data)
+            return
+        self._tap.response_data(data)
+        self._proxy.slot[_RESPONSE_BYTES] += len(data)
+        if self._chunked_answer:
+            self._out += (b"%x\r\n" % len(data), data, b"\r\n")
+        else:
+            self._out.append(data)
+
+    def on_flush(self) -> None:
+        """See `Receiver`."""
+        if self._out:
+            self._client.write(b"".join(self._out))
+            self._out.clear()
+
+    def on_complete(self, trailers: bytes) -> None:
+        """See `Receiver`."""
+        self._leave()
+        if self._tunnel:
+            self._client.close()
+            return
+        if self._chunked_answer:
+            self._out.append(last_chunk(trailers))
+        if trailers:
+            self._tap.response_end(fields(trailers))
+        self._connection = None
+        # The record goes first: what a client saw the end of is never missing, even
+        # if this process is killed now. The stamp stands before both, so that no
+        # later request of the same client can seem to overlap this one.
+        self._end_tap()
+        self._client.write(b"".join(self._out))
+        if self._paused_client:
+            self._client.resume_reading()
+        self._client.finish(keep=self._keep)
+
+    def on_failure(self, failure: Failure) -> None:
+        """See `Receiver`."""
+        connection, self._connection = self._connection, None
+        if (
+            self._sent is not None
+            and connection is not None
+            and not connection.answered
+            and failure.kind in ("reset", "closed_early")
+        ):
+            # The kept connection was dead already; the upstream cannot have acted twice.
+            self._proxy.slot[_RETRIES] += 1
+            self._held, self._sent = self._sent, None
+            self._connect()
+            return
+        self._leave()
+        self._proxy.slot[INDEX[f"failed_{failure.kind}"]] += 1
+        if self._request_ended:
+            self._tap.fail(failure.kind, self._duration_us())
+        else:
+            self._tap.abandon("upstream_failed")
+        self._answer_failure(failure)
+
+    def on_blocked(self) -> None:
+        """See `Receiver`."""
+        self._paused_client = True
+        self._client.pause_reading()
+
+    def on_unblocked(self) -> None:
+        """See `Receiver`."""
+        if self._paused_client:
+            self._paused_client = False
+            self._client.resume_reading()
+
+    # -- between the two ------------------------------------------------------
+
+    def _connect(self) -> None:
+        proxy, route = self._proxy, self._route
+        self._attempt = proxy.pool_of(route).connect(route.upstream, self._on_connected)
+
+    def _on_connected(self, result: ClientConnection | Failure) -> None:
+        self._attempt = None
+        if isinstance(result, Failure):
+            self.on_failure(result)
+            return
+        self._proxy.slot[_UPSTREAM_CONNECTIONS] += 1
+        self._connection = result
+        self._paused_upstream = False
+        held, self._held = self._held, []
+        result.begin(self, self._head.method, upgradable=self._head.upgrade is not None)
+        result.write(b"".join(held))
+        if self._request_ended:
+            result.request_sent()
+        self.on_unblocked()
+
+    def _send(self, data: bytes) -> None:
+        connection = self._connection
+        if connection is None:
+            self._hold(data)
+            return
+        if self._sent is not None:
+            self._held_bytes += len(data)
+            if self._held_bytes <= _MAX_HELD_BYTES:
+                self._sent.append(data)
+            else:
+                self._sent = None
+        connection.write(data)
+
+    def _hold(self, data: bytes) -> None:
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > _MAX_HELD_BYTES and not self._paused_client:
+            self.on_blocked()
+
+    def _start_tunnel(self, head: ResponseHead) -> None:
+        self._tunnel = True
+        self._proxy.slot[_TUNNELS] += 1
+        # The exchange is complete; the bytes of a tunnel are not recorded.
+        self._tap.finish(self._duration_us())
+        self._tap = IGNORED
+        client = self._client
+        client.answer_started = True
+        self._out.append(head.onward(chunked=False, connection=b""))
+        self.on_flush()
+        client.start_tunnel()
+
+    def _answer_failure(self, failure: Failure) -> None:
+        client = self._client
+        if client.answer_started:
+            client.abort()  # a cut answer must look cut
+            return
+        status = 504 if failure.kind in ("response_timeout", "connect_timeout") else 502
+        self._proxy.slot[_RESPONSES[5]] += 1
+        client.refuse(
+            status,
+            failure.kind.replace("_", " "),
+            keep=client.may_keep and self._head.keep_alive and self._head.version == 1,
+            to_head=self._head.method == b"HEAD",
+        )
+
+    def _end_tap(self) -> None:
+        if self._request_ended:
+            self._tap.finish(self._duration_us())
+        else:
+            # Answered before the request was read: what was read is no whole request.
+            self._tap.abandon("answered_early")
+
+    def _duration_us(self) -> int:
+        return round((self._proxy.loop.time() - self._started_s) * 1e6)
+
+    def _leave(self) -> None:
+        self._proxy.flows.discard(self)

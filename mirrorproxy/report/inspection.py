@@ -62,6 +62,7 @@ class Summary(msgspec.Struct):
     """Everything that `Inspection` found. Times are microseconds since 1970."""
 
     exchanges: int = 0
+    duplicates: int = 0
     first_us: int | None = None
     last_us: int | None = None
     request_bytes: int = 0
@@ -119,6 +120,10 @@ class Inspection:
         row.duration_us += exchange.duration_us
         row.max_duration_us = max(row.max_duration_us, exchange.duration_us)
         self._credentials(exchange)
+
+    def add_duplicate(self) -> None:
+        """Count an exchange that was there before; it is not added again."""
+        self._total.duplicates += 1
 
     def add_damage(self, file: str, offset: int | None, reason: str, lines: int | None) -> None:
         """Count a part of a file that could not be read; the first `MAX_DAMAGES` are kept."""

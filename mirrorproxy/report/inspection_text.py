@@ -49,7 +49,8 @@ def _totals(summary: Summary) -> Table:
     def line(name: str, value: str) -> None:
         table.add_row(Text(name, style="bold"), Text(printable(value)))
 
-    line("exchanges", f"{summary.exchanges:,}")
+    more = f" and {summary.duplicates:,} duplicates" if summary.duplicates else ""
+    line("exchanges", f"{summary.exchanges:,}{more}")
     if summary.first_us is not None and summary.last_us is not None:
         span_s = (summary.last_us - summary.first_us) / _US
         line(

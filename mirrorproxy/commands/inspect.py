@@ -1,0 +1,178 @@
+"""``mirrorproxy inspect``: show what is in a capture. Reads, and never writes or sends."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+from rich.console import Console
+
+from mirrorproxy import codec
+from mirrorproxy.errors import ConfigError
+from mirrorproxy.record import Exchange
+from mirrorproxy.report.exchange_text import describe
+from mirrorproxy.report.inspection import Inspection
+from mirrorproxy.report.inspection_text import render
+from mirrorproxy.report.printable import printable
+from mirrorproxy.rules.match import compile_match, matches
+from mirrorproxy.rules.patterns import Fault
+from mirrorproxy.rules.schema import Match
+from mirrorproxy.sources.events import Captured, Duplicate, Unreadable
+from mirrorproxy.sources.reading import read_capture
+from mirrorproxy.yamlfile import convert, dotted, load
+
+EXIT_LOST = 1
+_PIPE_WIDTH = 160
+
+DESCRIPTION = """\
+Show what a capture holds: exchanges by service, method, path and status, the time span,
+sizes, what was sealed, and any damage. With --json the exchanges themselves, one a line;
+with --id one of them as a person reads it.
+"""
+
+EPILOG = """\
+examples:
+  mirrorproxy inspect ./capture
+  mirrorproxy inspect ./capture --method POST --path '/api/**' --status 5xx
+  mirrorproxy inspect ./capture --match '{headers: {X-Tenant: [a, b]}}' --json | head -1
+  mirrorproxy inspect ./capture --id 019ab0c1f2a47e5c8d3f0a1b2c3d4e5f
+
+exit status: 0 all was read, 1 something was damaged or --id was not found, 2 a mistake
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    """Add the command's options."""
+    parser = subparsers.add_parser(
+        "inspect",
+        help="show what is in a capture",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "source", nargs="+", metavar="SOURCE", help="a directory, files, or - for standard input"
+    )
+    parser.add_argument("--json", action="store_true", help="print the exchanges, one a line")
+    parser.add_argument("--id", metavar="ID", help="show one exchange; the start of its id will do")
+    chosen = parser.add_argument_group(
+        "filters",
+        "as in a rule's match, on what was captured; repeat an option for either of several",
+    )
+    chosen.add_argument("--service", action="append", metavar="GLOB")
+    chosen.add_argument("--via", action="append", metavar="GLOB")
+    chosen.add_argument("--method", action="append", metavar="GLOB")
+    chosen.add_argument("--host", action="append", metavar="GLOB")
+    chosen.add_argument(
+        "--path", action="append", metavar="GLOB", help="* within a segment, ** beyond"
+    )
+    chosen.add_argument(
+        "--status", action="append", metavar="STATUS", help="such as 201, 5xx or 400-499"
+    )
+    chosen.add_argument(
+        "--match", metavar="YAML", help="any match of a rule, such as '{query: {page: true}}'"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show it; 1 if a part of the capture could not be read or the id was not found."""
+    wanted = _filter(args)
+    if args.id is not None:
+        return _one(args, wanted)
+    if args.json:
+        return _lines(args, wanted)
+    return _summary(args, wanted)
+
+
+def _summary(args: argparse.Namespace, wanted: Callable[[Exchange], bool]) -> int:
+    inspection = Inspection()
+    damaged = False
+    for event in read_capture(args.source):
+        match event:
+            case Captured(exchange=exchange):
+                if wanted(exchange):
+                    inspection.add(exchange)
+            case Duplicate():
+                inspection.add_duplicate()
+            case Unreadable(name=name, offset=offset, reason=reason, lines=lines):
+                damaged = True
+                inspection.add_damage(name, offset, reason, lines)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PIPE_WIDTH)
+    console.print(render(inspection.summary()))
+    return EXIT_LOST if damaged else 0
+
+
+def _lines(args: argparse.Namespace, wanted: Callable[[Exchange], bool]) -> int:
+    reader = _Exchanges(args.source)
+    for exchange in reader:
+        if wanted(exchange):
+            sys.stdout.buffer.write(codec.encode_line(exchange))
+    sys.stdout.buffer.flush()
+    return EXIT_LOST if reader.damaged else 0
+
+
+def _one(args: argparse.Namespace, wanted: Callable[[Exchange], bool]) -> int:
+    reader = _Exchanges(args.source)
+    found: Exchange | None = None
+    for exchange in reader:
+        if exchange.id.startswith(args.id.lower()) and wanted(exchange):
+            if found is not None:
+                raise ConfigError("several exchanges have an id that begins so", file="--id")
+            found = exchange
+    if found is None:
+        print(f"mirrorproxy: no exchange with the id {printable(args.id)}", file=sys.stderr)
+        return EXIT_LOST
+    if args.json:
+        sys.stdout.buffer.write(codec.encode_line(found))
+        sys.stdout.buffer.flush()
+    else:
+        print(describe(found))
+    return EXIT_LOST if reader.damaged else 0
+
+
+class _Exchanges:
+    """The exchanges of a capture; damage goes to standard error, a line each."""
+
+    def __init__(self, specs: list[str]) -> None:
+        self.damaged = False
+        self._specs = specs
+
+    def __iter__(self) -> Iterator[Exchange]:
+        for event in read_capture(self._specs):
+            if isinstance(event, Captured):
+                yield event.exchange
+            elif isinstance(event, Unreadable):
+                self.damaged = True
+                print(f"mirrorproxy: {printable(str(event))}", file=sys.stderr)
+
+
+def _filter(args: argparse.Namespace) -> Callable[[Exchange], bool]:
+    match = Match(
+        service=_given(args.service),
+        via=_given(args.via),
+        method=_given(args.method),
+        host=_given(args.host),
+        path=_given(args.path),
+        status=_given(args.status),
+    )
+    try:
+        plain = compile_match(match)
+    except Fault as fault:
+        raise ConfigError(fault.message, file=f"--{fault.at[0]}" if fault.at else None) from None
+    if args.match is None:
+        return lambda exchange: matches(plain, exchange)
+    document = load(args.match, name="--match")
+    try:
+        further = compile_match(convert(document, Match))
+    except Fault as fault:
+        raise ConfigError(fault.message, file="--match", key=dotted(fault.at)) from None
+    return lambda exchange: matches(plain, exchange) and matches(further, exchange)
+
+
+def _given(values: list[Any] | None) -> list[Any] | UnsetType:
+    return UNSET if values is None else values

@@ -264,11 +264,15 @@ class Engine:
 
     def not_loaded(self, flight: Flight) -> None:
         """Take a flight whose body cannot be had: it is shed, and its input is lost."""
-        if flight not in self._unloaded:
-            return
-        self._unloaded.discard(flight)
-        self._ledger.unreadable += 1
-        self._drop(flight, NO_BODY)
+        if flight in self._unloaded:
+            self._ledger.unreadable += 1
+            self.refused(flight, NO_BODY)
+
+    def refused(self, flight: Flight, reason: str) -> None:
+        """Take a flight that cannot be sent with the body that it turned out to have."""
+        if flight in self._unloaded:
+            self._unloaded.discard(flight)
+            self._drop(flight, reason)
 
     def _drop(self, flight: Flight, reason: str) -> None:
         if flight in self._upcoming:

@@ -1,0 +1,181 @@
+"""The runner: an engine in an event loop, with real connections and real files.
+
+Owns the loop's side of a replay: when the next turn comes, the connection
+pool, the threads that read body objects, and how a replay is stopped. Decides
+nothing about shots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from mirrorproxy.clock import wall_us
+from mirrorproxy.http1.limits import ClientLimits
+from mirrorproxy.http1.origin import Origin
+from mirrorproxy.http1.pool import Pool
+from mirrorproxy.outcome import Outcome
+from mirrorproxy.replay.engine import Engine, IntakeLike
+from mirrorproxy.replay.flight import Flight
+from mirrorproxy.replay.ledger import Ledger
+from mirrorproxy.replay.limits import Limits
+from mirrorproxy.shot import Shot
+from mirrorproxy.sources.bodies import BodyError, read_body
+from mirrorproxy.sources.events import Unreadable
+
+_BODY_READERS = 2
+
+
+class Runner:
+    """One replay; `run` it once, inside an event loop.
+
+    limits: by target. with_body: puts a body that lies apart into its shot, or
+    says why the shot cannot be sent. on_unreadable: hears of body objects that
+    cannot be read. drain_s: how long answers are waited for after `stop`.
+    """
+
+    def __init__(
+        self,
+        intake: IntakeLike,
+        limits: Mapping[str, Limits],
+        ledger: Ledger,
+        *,
+        speed: float,
+        with_body: Callable[[Shot, bytes], Shot | str],
+        report: Callable[[Outcome], None],
+        on_unreadable: Callable[[Unreadable], None],
+        drain_s: float,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._with_body = with_body
+        self._on_unreadable = on_unreadable
+        self._drain_s = drain_s
+        self._origins: dict[tuple[str, str, int], Origin] = {}
+        # Every connection that the limits allow is worth keeping.
+        most = max((limit.concurrency for limit in limits.values()), default=1)
+        self._pool = Pool(ClientLimits(max_idle=most), tls)
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._next_turn: asyncio.Handle | None = None
+        self._woken = False
+        self._stops = 0
+        self._error: Exception | None = None
+        self._readers = ThreadPoolExecutor(_BODY_READERS, thread_name_prefix="bodies")
+        self.engine = Engine(
+            intake,
+            limits,
+            ledger,
+            speed=speed,
+            clock_s=time.monotonic,
+            wall_us=wall_us() - time.monotonic_ns() // 1000,
+            send=self._send,
+            load=self._load,
+            report=report,
+            wake=self._wake,
+        )
+
+    async def run(self) -> None:
+        """Replay until everything has its outcome.
+
+        Raises ConfigError or SourceError if the replay had to end before;
+        what was in flight has its outcome then, too.
+        """
+        self._next_turn = self._loop.call_soon(self._turn)
+        try:
+            await self._over
+        finally:
+            self.engine.close()
+            if self._next_turn is not None:
+                self._next_turn.cancel()
+            await self._pool.close()
+            self._readers.shutdown(wait=False, cancel_futures=True)
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Plan and send nothing more, and wait a while for answers; again: do not wait."""
+        self._stops += 1
+        if self._stops > 1:
+            self.engine.close()
+        else:
+            self.engine.stop()
+            self._loop.call_later(self._drain_s, self.stop)
+        self._check()
+
+    def _turn(self) -> None:
+        self._next_turn = None
+        try:
+            delay_s = self.engine.turn()
+        except Exception as error:  # noqa: BLE001 - raised again when all is in order
+            self._error = error
+            self.stop()
+            return
+        if not self._check():
+            self._next_turn = (
+                self._loop.call_later(delay_s, self._turn)
+                if delay_s
+                else self._loop.call_soon(self._turn)
+            )
+
+    def _wake(self) -> None:
+        if not self._woken:
+            # Not at once: the connection that brought the answer is free only after it.
+            self._woken = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._woken = False
+        self.engine.pump()
+        self._check()
+
+    def _check(self) -> bool:
+        if self.engine.is_over and not self._over.done():
+            self._over.set_result(None)
+        return self._over.done()
+
+    def _send(self, flight: Flight, timeout_s: float | None) -> None:
+        shot = flight.shot
+        origin = self._origins.get(shot.origin)
+        if origin is None:
+            origin = self._origins[shot.origin] = Origin(*shot.origin)
+        self._pool.request(
+            origin,
+            shot.method.encode("latin-1"),
+            flight.head,
+            shot.body,
+            flight,
+            timeout_s=timeout_s,
+        )
+
+    def _load(self, flight: Flight) -> None:
+        shot = flight.shot
+        reading = self._readers.submit(
+            read_body, flight.source, shot.body_ref or "", shot.body_bytes
+        )
+
+        def in_thread(done: Future[bytes]) -> None:
+            # The loop is closed when a replay ended while its disk hung.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._read, flight, done)
+
+        reading.add_done_callback(in_thread)
+
+    def _read(self, flight: Flight, done: Future[bytes]) -> None:
+        if done.cancelled():
+            return
+        try:
+            body = done.result()
+        except BodyError as error:
+            self._on_unreadable(Unreadable(flight.source.name, None, str(error), None))
+            self.engine.not_loaded(flight)
+        else:
+            shot = self._with_body(flight.shot, body)
+            if isinstance(shot, str):
+                self.engine.refused(flight, shot)
+            else:
+                self.engine.loaded(flight, shot)
+        self._check()

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from mirrorproxy.metrics import FIELDS, INDEX, CounterFile
+from mirrorproxy.spool.checkpoint import load
+from mirrorproxy.spool.segment import SEGMENTS, SegmentName, count_lines, parse_name
 
 SLOTS = 128
 """Slots in every counter file, so that a changed number of workers keeps the numbers.
@@ -31,7 +31,6 @@ _FATES = tuple(
     if name in {"captured", "sampled", "lost"} or name.startswith(("filtered_", "dropped_"))
 )
 _GAUGES = ("pid", "heartbeat_ns", "ready", "open_connections", "open_requests")
-_SEGMENT_NAME = re.compile(r"(\d{16})-(\d+)-(\d+)\.ndjson")
 
 
 class Reconciled(NamedTuple):
@@ -70,24 +69,21 @@ class SlotLocks:
         os.close(self._descriptor)
 
 
-def reconcile(
-    counters: CounterFile,
-    slot: int,
-    segments: Path,
-    count_lines: Callable[[Path, int], int],
-) -> Reconciled:
+def reconcile(counters: CounterFile, slot: int, spool: Path) -> Reconciled:
     """Make the counters of a dead worker agree with what it wrote.
 
     A record that reached the segment but not the counter is counted as
     captured; a request that was seen and has no fate was in flight and is lost.
-    Doing it twice changes nothing. count_lines: complete lines of a segment
-    after an offset.
+    Doing it twice changes nothing.
     Raises OSError if a segment cannot be read.
     """
     numbers = counters.slot(slot)
     done = (numbers[INDEX["segment_us"]], numbers[INDEX["segment_seq"]])
     found = 0
-    for path, mark in _segments_of(segments, slot):
+    for name in _segments(spool):
+        if name.slot != slot:
+            continue
+        path, mark = name.path(spool), (name.created_us, name.seq)
         if mark < done:
             continue
         offset = numbers[INDEX["segment_bytes"]] if mark == done else 0
@@ -103,9 +99,38 @@ def reconcile(
         found += found_here
     lost = max(0, in_flight(numbers.tolist()))
     numbers[INDEX["lost"]] += lost
-    for name in _GAUGES:
-        numbers[INDEX[name]] = 0
+    for gauge in _GAUGES:
+        numbers[INDEX[gauge]] = 0
     return Reconciled(found, lost)
+
+
+def adopt(counters: CounterFile, spool: Path) -> int:
+    """Make `captured` agree with the spool, when no process of the mirror runs.
+
+    Every slot must have been reconciled. Returns how many records were added
+    because the counters were new or older than the spool; negative: how many
+    were counted and are gone from it (a machine that lost its power, segments
+    deleted by hand), which are lost.
+    Raises OSError if the spool cannot be read.
+    """
+    checkpoint = load(spool)
+    totals = checkpoint.totals
+    there = totals.shipped + totals.quarantined + totals.discarded
+    for name in _segments(spool):
+        there += count_lines(name.path(spool), checkpoint.segments.get(str(name), 0))
+    difference = there - counters.totals()["captured"]
+    if difference > 0:
+        numbers = counters.slot(0)
+        numbers[INDEX["captured"]] += difference
+        numbers[INDEX["seen"]] += difference
+    missing = max(0, -difference)
+    for number in range(counters.slots):
+        numbers = counters.slot(number)
+        share = min(missing, numbers[INDEX["captured"]])
+        numbers[INDEX["captured"]] -= share
+        numbers[INDEX["lost"]] += share
+        missing -= share
+    return difference
 
 
 def in_flight(numbers: list[int]) -> int:
@@ -113,10 +138,9 @@ def in_flight(numbers: list[int]) -> int:
     return numbers[INDEX["seen"]] - sum(numbers[position] for position in _FATES)
 
 
-def _segments_of(segments: Path, slot: int) -> list[tuple[Path, tuple[int, int]]]:
-    found = []
-    for name in os.listdir(segments) if segments.is_dir() else []:
-        match = _SEGMENT_NAME.fullmatch(name)
-        if match and int(match[2]) == slot:
-            found.append((segments / name, (int(match[1]), int(match[3]))))
-    return sorted(found, key=lambda entry: entry[1])
+def _segments(spool: Path) -> list[SegmentName]:
+    try:
+        found = [parse_name(entry) for entry in os.listdir(spool / SEGMENTS)]
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in found if name is not None)

@@ -90,7 +90,7 @@ class Supervisor:
 
     sockets: a listening socket per worker, by slot. orphans: slots that
     workers of an earlier supervisor still hold; their numbers are reconciled
-    once they let go. count_lines: see `slots.reconcile`.
+    once they let go.
     """
 
     def __init__(
@@ -101,15 +101,13 @@ class Supervisor:
         locks: SlotLocks,
         sockets: dict[int, socket.socket],
         orphans: Sequence[int],
-        segments: Path,
-        count_lines: Callable[[Path, int], int],
+        spool: Path,
     ) -> None:
         self._plan = plan
         self._counters = counters
         self._locks = locks
         self._orphans = list(orphans)
-        self._segments = segments
-        self._count_lines = count_lines
+        self._spool = spool
         self._workers = [_Worker(slot, listening) for slot, listening in sockets.items()]
         self._shipper = _Member()
         self._draining = asyncio.Event()
@@ -281,9 +279,7 @@ class Supervisor:
     async def _settle(self, slot: int) -> None:
         """Reconcile a dead worker's numbers; a disk that fails only costs their exactness."""
         try:
-            found, lost = await asyncio.to_thread(
-                reconcile, self._counters, slot, self._segments, self._count_lines
-            )
+            found, lost = await asyncio.to_thread(reconcile, self._counters, slot, self._spool)
         except OSError as error:
             log.warning("cannot reconcile worker %d: %s", slot, error.strerror or error)
             return

@@ -4,12 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mirrorproxy.capture.slots import SLOTS, SlotLocks, reconcile
+from mirrorproxy.capture.slots import SLOTS, SlotLocks, adopt, reconcile
 from mirrorproxy.metrics import INDEX, CounterFile
-
-
-def count_lines(path: Path, offset: int) -> int:
-    return path.read_bytes()[offset:].count(b"\n")
+from mirrorproxy.spool import checkpoint
 
 
 def counters_with(tmp_path: Path, **numbers: int) -> CounterFile:
@@ -39,8 +36,9 @@ def test_reconcile(
     found: int,
 ) -> None:
     """Records that reached a segment but not the counter are captured, once."""
+    (tmp_path / "segments").mkdir()
     for (created, slot, sequence), content in segments.items():
-        (tmp_path / f"{created:016d}-{slot}-{sequence}.ndjson").write_bytes(content)
+        (tmp_path / "segments" / f"{created:016d}-{slot}-{sequence}.ndjson").write_bytes(content)
     segment_us, segment_seq, segment_bytes = mark
     counters = counters_with(
         tmp_path,
@@ -49,8 +47,8 @@ def test_reconcile(
         segment_seq=segment_seq,
         segment_bytes=segment_bytes,
     )
-    assert reconcile(counters, 1, tmp_path, count_lines) == (found, 9 - found)
-    assert reconcile(counters, 1, tmp_path, count_lines) == (0, 0)
+    assert reconcile(counters, 1, tmp_path) == (found, 9 - found)
+    assert reconcile(counters, 1, tmp_path) == (0, 0)
     assert counters.read(1)["captured"] == found
 
 
@@ -67,13 +65,13 @@ def test_every_fate_is_subtracted_before_a_request_is_lost(tmp_path: Path) -> No
         dropped_client_aborted=1,
         lost=1,
     )
-    assert reconcile(counters, 1, tmp_path, count_lines) == (0, 6)
+    assert reconcile(counters, 1, tmp_path) == (0, 6)
 
 
 def test_gauges_of_the_dead_are_zero(tmp_path: Path) -> None:
     """A dead worker has no process and no open connections."""
     counters = counters_with(tmp_path, pid=1234, ready=1, open_connections=5, connections=6)
-    reconcile(counters, 1, tmp_path, count_lines)
+    reconcile(counters, 1, tmp_path)
     numbers = counters.read(1)
     assert [numbers[name] for name in ("pid", "ready", "open_connections")] == [0, 0, 0]
     assert numbers["connections"] == 6
@@ -85,3 +83,40 @@ def test_slot_lock_is_free_again_after_asking(tmp_path: Path) -> None:
     assert locks.is_free(3)
     assert locks.hold(3)
     locks.close()
+
+
+def spool_with(tmp_path: Path, shipped: int, waiting: int) -> Path:
+    (tmp_path / "segments").mkdir()
+    name = "0000000000000005-3-1.ndjson"
+    (tmp_path / "segments" / name).write_bytes(b"{}\n" * (waiting + 1))
+    checkpoint.save(tmp_path, checkpoint.Checkpoint({name: 3}, checkpoint.Totals(shipped=shipped)))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("captured", "difference", "seen_after", "captured_after", "lost_after"),
+    [
+        pytest.param(7, 0, 7, 7, 0, id="agrees"),
+        pytest.param(0, 7, 7, 7, 0, id="new counters beside an old spool"),
+        pytest.param(10, -3, 10, 7, 3, id="records gone from the spool"),
+    ],
+)
+def test_adopt(
+    tmp_path: Path,
+    captured: int,
+    difference: int,
+    seen_after: int,
+    captured_after: int,
+    lost_after: int,
+) -> None:
+    """Counters that know another number of records than the spool follow the spool."""
+    counters = counters_with(tmp_path, seen=captured, captured=captured)
+    spool = spool_with(tmp_path, shipped=5, waiting=2)
+    assert adopt(counters, spool) == difference
+    totals = counters.totals()
+    assert (totals["seen"], totals["captured"], totals["lost"]) == (
+        seen_after,
+        captured_after,
+        lost_after,
+    )
+    assert adopt(counters, spool) == 0

@@ -19,10 +19,6 @@ from mirrorproxy.metrics import INDEX, CounterFile
 CHILD = str(Path(__file__).parent / "fake_child.py")
 
 
-def count_lines(path: Path, offset: int) -> int:
-    return path.read_bytes()[offset:].count(b"\n")
-
-
 class Mirror:
     """A supervisor under test with its spool and address."""
 
@@ -49,8 +45,7 @@ class Mirror:
             locks=self.locks,
             sockets=dict(enumerate(sockets)),
             orphans=orphans,
-            segments=spool / "segments",
-            count_lines=count_lines,
+            spool=spool,
         )
 
     async def ask(self, word: bytes) -> bytes:

@@ -1,0 +1,152 @@
+"""One worker's life: accepts on an inherited socket, shows that it lives, ends well.
+
+Owns the listening server, the heartbeat and the order of draining. What happens
+on a connection is `proxy`'s business. It goes on for a while when its
+supervisor has died, so that another one can start beside it without a gap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import select
+import socket
+import time
+from typing import Protocol
+
+from mirrorproxy.capture.child import DRAIN
+from mirrorproxy.capture.listeners import BACKLOG
+from mirrorproxy.capture.liveness import HEARTBEAT_S
+from mirrorproxy.metrics import INDEX, Slot
+
+log = logging.getLogger(__name__)
+
+_BACKLOG_TIMEOUT_S = 1.0
+_FIRST_REQUEST_S = 0.1
+"""What a client accepted at the very end has for its request's first bytes to arrive."""
+
+_POLL_S = 0.01
+
+
+class Plane(Protocol):
+    """The data plane as far as its life goes; see `proxy.Proxy`."""
+
+    @property
+    def active(self) -> int:
+        """How many requests are under way."""
+
+    @property
+    def open_connections(self) -> int:
+        """How many clients are connected."""
+
+    def protocol_factory(self) -> asyncio.BaseProtocol:
+        """Return the protocol of a new connection."""
+
+    def update_gauges(self) -> None:
+        """Write the numbers that are not counted as they happen."""
+
+    def drain(self) -> None:
+        """Close idle connections, and the others after the answer under way."""
+
+    def close(self) -> None:
+        """Abort what is still there."""
+
+
+class Worker:
+    """Serves until told to drain, or until its supervisor has been gone for orphan_s seconds.
+
+    listening, control: inherited sockets. slot: its numbers. drain_timeout_s:
+    how long what is in flight may take once draining began.
+    """
+
+    def __init__(
+        self,
+        plane: Plane,
+        listening: socket.socket,
+        control: socket.socket,
+        slot: Slot,
+        *,
+        drain_timeout_s: float,
+        orphan_s: float,
+    ) -> None:
+        self._plane = plane
+        self._listening = listening
+        self._control = control
+        self._slot = slot
+        self._drain_timeout_s = drain_timeout_s
+        self._orphan_s = orphan_s
+        self._ending = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._tick_handle: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Serve, drain, return. Raises OSError if the socket cannot be served."""
+        self._control.setblocking(False)
+        # The server takes the socket over and closes it; draining needs it until then.
+        backlog = self._listening.dup()
+        server = await self._loop.create_server(
+            self._plane.protocol_factory, sock=self._listening, backlog=BACKLOG
+        )
+        self._loop.add_reader(self._control.fileno(), self._hear)
+        self._slot[INDEX["pid"]] = os.getpid()
+        self._tick()
+        self._slot[INDEX["ready"]] = 1
+        try:
+            await self._ending.wait()
+            await self._drain(server, backlog)
+        finally:
+            self._loop.remove_reader(self._control.fileno())
+            if self._tick_handle:
+                self._tick_handle.cancel()
+            self._slot[INDEX["ready"]] = 0
+
+    def _tick(self) -> None:
+        self._slot[INDEX["heartbeat_ns"]] = time.monotonic_ns()
+        self._plane.update_gauges()
+        self._tick_handle = self._loop.call_later(HEARTBEAT_S, self._tick)
+
+    def _hear(self) -> None:
+        try:
+            word = self._control.recv(1)
+        except BlockingIOError:
+            return
+        except OSError:
+            word = b""
+        if word == DRAIN:
+            self._ending.set()
+        elif not word:
+            self._loop.remove_reader(self._control.fileno())
+            if not self._ending.is_set():
+                log.warning("the supervisor is gone; serving for %g s more", self._orphan_s)
+                self._loop.call_later(self._orphan_s, self._ending.set)
+
+    async def _drain(self, server: asyncio.Server, backlog: socket.socket) -> None:
+        deadline = self._loop.time() + self._drain_timeout_s
+        await self._empty(backlog)
+        server.close()
+        backlog.close()
+        await asyncio.sleep(_FIRST_REQUEST_S)
+        self._plane.drain()
+        while self._plane.open_connections and self._loop.time() < deadline:  # noqa: ASYNC110 - once
+            await asyncio.sleep(_POLL_S)
+        if self._plane.active:
+            log.warning("%d requests cut off: the drain time-out is over", self._plane.active)
+        self._plane.close()
+        # Aborted connections end in the next turns of the loop, and count their requests there.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        self._plane.update_gauges()
+
+    async def _empty(self, backlog: socket.socket) -> None:
+        """Let the server accept all that waits; a full backlog keeps more from coming.
+
+        A connection that comes now is not answered by the kernel, and its client
+        tries again: by then another process listens, or it is refused cleanly.
+        """
+        backlog.listen(0)
+        waiting = select.poll()
+        waiting.register(backlog, select.POLLIN)
+        give_up = self._loop.time() + _BACKLOG_TIMEOUT_S
+        while waiting.poll(0) and self._loop.time() < give_up:  # noqa: ASYNC110 - the kernel's event
+            await asyncio.sleep(0)

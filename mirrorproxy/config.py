@@ -1,0 +1,377 @@
+"""Capture's configuration: the YAML file, checked, and turned into settings.
+
+Owns the file's shape, its defaults and the rules between keys. It opens no
+socket and makes no directory. Command-line options are laid over the file by
+`commands.capture`; the keys are documented in ``docs/configuration.md``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+from mirrorproxy import yamlfile
+from mirrorproxy.capture.filters import Filters
+from mirrorproxy.capture.listeners import Address, parse_address
+from mirrorproxy.capture.routes import Route, Routes
+from mirrorproxy.capture.settings import (
+    FilterSettings,
+    Mode,
+    SealSettings,
+    ServiceSettings,
+    SpoolSettings,
+    TlsSettings,
+)
+from mirrorproxy.capture.slots import MAX_WORKERS
+from mirrorproxy.errors import ConfigError
+from mirrorproxy.http1.limits import ClientLimits, ServerLimits
+from mirrorproxy.http1.origin import parse_origin
+from mirrorproxy.units import Bytes, Seconds
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_Path = tuple[str | int, ...]
+Fail = Callable[[str, _Path], ConfigError]
+_Number = TypeVar("_Number", int, float)
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping of the file; unknown keys are refused."""
+
+
+class MatchConfig(_Part, frozen=True):
+    """`services[].match`: which requests belong to a service."""
+
+    host: str | tuple[str, ...] = ()
+    path: str | tuple[str, ...] = ()
+
+
+class TlsConfig(_Part, frozen=True):
+    """`services[].tls`: how an https upstream is verified."""
+
+    verify: bool = True
+    ca_file: str | None = None
+
+
+class FilterConfig(_Part, frozen=True):
+    """`services[].record`: what of a service is recorded; the rest is only forwarded."""
+
+    method: str | tuple[str, ...] = ()
+    path: str | tuple[str, ...] = ()
+    exclude_path: str | tuple[str, ...] = ()
+    content_type: str | tuple[str, ...] = ()
+    status: str | int | tuple[str | int, ...] = ()
+
+
+class ServiceConfig(_Part, frozen=True):
+    """`services[]`: an application behind the mirror."""
+
+    name: str
+    upstream: str
+    match: MatchConfig = MatchConfig()
+    tls: TlsConfig = TlsConfig()
+    record: FilterConfig = FilterConfig()
+    percent: float = 100.0
+    percent_by: Literal["id", "session"] = "id"
+    response_body: bool = False
+
+
+class SpoolConfig(_Part, frozen=True):
+    """`spool`: the disk between recording and shipping."""
+
+    directory: str | None = None
+    limit: Bytes = Bytes(4 << 30)
+    segment: Bytes = Bytes(64 << 20)
+    segment_age: Seconds = Seconds(10)
+    body_limit: Bytes = Bytes(64 << 20)
+
+
+class RollConfig(_Part, frozen=True):
+    """`roll`: when an object of the capture ends and the next begins."""
+
+    size: Bytes = Bytes(64 << 20)
+    age: Seconds = Seconds(10)
+
+
+class SealConfig(_Part, frozen=True):
+    """`seal`: which secrets are replaced, dropped or kept, over the defaults."""
+
+    key_file: str | None = None
+    headers: dict[str, Mode] = {}
+    cookies: dict[str, Mode] = {}
+    fields: dict[str, Mode] = {}
+    basic_user: Literal["seal", "keep"] = "seal"
+
+
+class LimitsConfig(_Part, frozen=True):
+    """`limits`: what clients and upstreams may do."""
+
+    request_head: Bytes = Bytes(ServerLimits().max_head_bytes)
+    head_timeout: Seconds = Seconds(ServerLimits().head_timeout_s)
+    body_timeout: Seconds = Seconds(ServerLimits().body_timeout_s)
+    send_timeout: Seconds = Seconds(ServerLimits().send_timeout_s)
+    idle_timeout: Seconds = Seconds(ServerLimits().idle_timeout_s)
+    response_head: Bytes = Bytes(ClientLimits().max_head_bytes)
+    connect_timeout: Seconds = Seconds(ClientLimits().connect_timeout_s)
+    response_timeout: Seconds | None = None
+    upstream_idle_timeout: Seconds = Seconds(ClientLimits().idle_timeout_s)
+    upstream_idle_connections: int = ClientLimits().max_idle
+
+
+class CaptureConfig(_Part, frozen=True):
+    """The whole file. None: not said; a default or an option decides."""
+
+    version: Literal[1] = 1
+    listen: str | None = None
+    to: str | None = None
+    services: tuple[ServiceConfig, ...] = ()
+    name: str | None = None
+    workers: int | None = None
+    admin: str = "127.0.0.1:9808"
+    strict: bool = False
+    spool: SpoolConfig = SpoolConfig()
+    roll: RollConfig = RollConfig()
+    seal: SealConfig = SealConfig()
+    limits: LimitsConfig = LimitsConfig()
+    drain_timeout: Seconds = Seconds(10)
+    ship_timeout: Seconds = Seconds(30)
+    log_level: LogLevel = "info"
+
+
+class CaptureSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a capture needs, complete and checked. admin: None for no admin server."""
+
+    listen: Address
+    admin: Address | None
+    to: str
+    services: tuple[ServiceSettings, ...]
+    name: str
+    workers: int
+    strict: bool
+    spool: SpoolSettings
+    roll_bytes: int
+    roll_age_s: float
+    seal: SealSettings
+    seal_key_file: str | None
+    server: ServerLimits
+    client: ClientLimits
+    drain_timeout_s: float
+    ship_timeout_s: float
+    log_level: LogLevel
+
+
+def load(path: Path, environ: Mapping[str, str]) -> tuple[CaptureConfig, yamlfile.Document]:
+    """Return the configuration in a file, and the document, which knows its lines.
+
+    ``${NAME}`` and ``${file:PATH}`` in values are put in.
+    Raises ConfigError with file, line and key.
+    """
+    document = yamlfile.load(path, name=str(path))
+    expanded = yamlfile.expand(document, environ, lambda name: Path(name).read_text("utf-8"))
+    return yamlfile.convert(expanded, CaptureConfig), expanded
+
+
+def resolve(config: CaptureConfig, fail: Fail) -> CaptureSettings:
+    """Return the complete settings of a configuration.
+
+    fail: makes the error for a message and the path of its key, so that it names
+    the option or the line that the value came from.
+    Raises what fail makes.
+    """
+    if config.listen is None:
+        raise fail("say where to listen: HOST:PORT", ("listen",))
+    if config.to is None:
+        raise fail("say where the capture goes: a directory", ("to",))
+    if not config.services:
+        raise fail("say what to forward to: a URL", ("services",))
+    listen = _address(config.listen, ("listen",), fail)
+    admin = None if config.admin == "off" else _address(config.admin, ("admin",), fail)
+    workers = (os.cpu_count() or 1) if config.workers is None else config.workers
+    if not 1 <= workers <= MAX_WORKERS:
+        raise fail(f"a mirror has 1 to {MAX_WORKERS} workers", ("workers",))
+    name = config.name if config.name is not None else _host_name()
+    if not _NAME.fullmatch(name):
+        raise fail("a name has letters, digits, '.', '_' and '-', 63 at most", ("name",))
+    return CaptureSettings(
+        listen=listen,
+        admin=admin,
+        to=config.to,
+        services=_services(config.services, listen, fail),
+        name=name,
+        workers=workers,
+        strict=config.strict,
+        spool=_spool(config, fail),
+        roll_bytes=_positive(config.roll.size, ("roll", "size"), fail),
+        roll_age_s=_positive(config.roll.age, ("roll", "age"), fail),
+        seal=_seal(config.seal),
+        seal_key_file=config.seal.key_file,
+        server=_server_limits(config.limits, fail),
+        client=_client_limits(config.limits, fail),
+        drain_timeout_s=config.drain_timeout,
+        ship_timeout_s=config.ship_timeout,
+        log_level=config.log_level,
+    )
+
+
+def _services(
+    services: tuple[ServiceConfig, ...],
+    listen: Address,
+    fail: Fail,
+) -> tuple[ServiceSettings, ...]:
+    names: set[str] = set()
+    catch_all: str | None = None
+    resolved = []
+    for index, service in enumerate(services):
+        at: _Path = ("services", index)
+        if not _NAME.fullmatch(service.name):
+            raise fail("a name has letters, digits, '.', '_' and '-', 63 at most", (*at, "name"))
+        if service.name in names:
+            raise fail("two services have this name", (*at, "name"))
+        if catch_all is not None:
+            raise fail(f"never reached: {catch_all} before it takes every request", at)
+        names.add(service.name)
+        resolved.append(_service(service, at, listen, fail))
+        if not resolved[-1].hosts and not resolved[-1].paths:
+            catch_all = service.name
+    return tuple(resolved)
+
+
+def _service(
+    service: ServiceConfig,
+    at: _Path,
+    listen: Address,
+    fail: Fail,
+) -> ServiceSettings:
+    try:
+        origin, base_path = parse_origin(service.upstream)
+    except ValueError as error:
+        raise fail(str(error), (*at, "upstream")) from None
+    if (origin.host, origin.port) == listen:
+        raise fail("the mirror itself: requests would go in circles", (*at, "upstream"))
+    if not 0 <= service.percent <= 100:
+        raise fail("a share is from 0 to 100", (*at, "percent"))
+    hosts, paths = _texts(service.match.host), _texts(service.match.path)
+    try:
+        Routes([Route(service.name, origin, base_path, hosts, paths)])
+    except ValueError as error:
+        raise fail(str(error), (*at, "match")) from None
+    record = service.record
+    filters = FilterSettings(
+        methods=_texts(record.method),
+        include=_texts(record.path),
+        exclude=_texts(record.exclude_path),
+        content_types=_texts(record.content_type),
+        status=_texts(record.status),
+    )
+    try:
+        Filters(**msgspec.structs.asdict(filters))
+    except ValueError as error:
+        raise fail(str(error), (*at, "record")) from None
+    if service.tls != TlsConfig() and origin.scheme != "https":
+        raise fail("the upstream is not https", (*at, "tls"))
+    _check_authorities(service.tls.ca_file, (*at, "tls", "ca_file"), fail)
+    return ServiceSettings(
+        name=service.name,
+        upstream=service.upstream,
+        tls=TlsSettings(verify=service.tls.verify, ca_file=service.tls.ca_file),
+        hosts=hosts,
+        paths=paths,
+        percent=service.percent,
+        percent_by=service.percent_by,
+        response_body=service.response_body,
+        filters=filters,
+    )
+
+
+def _check_authorities(path: str | None, at: _Path, fail: Fail) -> None:
+    if path is None:
+        return
+    try:
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        raise fail(f"{path} holds no PEM certificates", at) from None
+    except OSError as error:
+        raise fail(f"{path} cannot be read: {error.strerror}", at) from None
+
+
+def _spool(config: CaptureConfig, fail: Fail) -> SpoolSettings:
+    spool, at = config.spool, "spool"
+    directory = spool.directory
+    if directory is None:
+        if config.to is None or "://" in config.to:
+            raise fail("say where the spool is: a directory", (at, "directory"))
+        directory = str(Path(config.to) / ".spool")
+    if spool.limit < spool.segment:
+        raise fail("smaller than one segment", (at, "limit"))
+    return SpoolSettings(
+        directory=directory,
+        limit_bytes=_positive(spool.limit, (at, "limit"), fail),
+        segment_bytes=_positive(spool.segment, (at, "segment"), fail),
+        segment_age_s=_positive(spool.segment_age, (at, "segment_age"), fail),
+        body_limit_bytes=spool.body_limit,
+    )
+
+
+def _seal(seal: SealConfig) -> SealSettings:
+    return SealSettings(
+        headers={name.lower(): mode for name, mode in seal.headers.items()},
+        # Cookie names are the only ones whose case counts (RFC 6265, 4.1.1).
+        cookies=seal.cookies,
+        fields={name.lower(): mode for name, mode in seal.fields.items()},
+        basic_user=seal.basic_user == "keep",
+    )
+
+
+def _server_limits(limits: LimitsConfig, fail: Fail) -> ServerLimits:
+    return ServerLimits(
+        max_head_bytes=_positive(limits.request_head, ("limits", "request_head"), fail),
+        head_timeout_s=_positive(limits.head_timeout, ("limits", "head_timeout"), fail),
+        body_timeout_s=_positive(limits.body_timeout, ("limits", "body_timeout"), fail),
+        send_timeout_s=_positive(limits.send_timeout, ("limits", "send_timeout"), fail),
+        idle_timeout_s=_positive(limits.idle_timeout, ("limits", "idle_timeout"), fail),
+    )
+
+
+def _client_limits(limits: LimitsConfig, fail: Fail) -> ClientLimits:
+    timeout_s = limits.response_timeout
+    if timeout_s is not None:
+        _positive(timeout_s, ("limits", "response_timeout"), fail)
+    if limits.upstream_idle_connections < 0:
+        raise fail("0 or more", ("limits", "upstream_idle_connections"))
+    return ClientLimits(
+        max_head_bytes=_positive(limits.response_head, ("limits", "response_head"), fail),
+        connect_timeout_s=_positive(limits.connect_timeout, ("limits", "connect_timeout"), fail),
+        response_timeout_s=timeout_s,
+        idle_timeout_s=limits.upstream_idle_timeout,
+        max_idle=limits.upstream_idle_connections,
+    )
+
+
+def _positive(value: _Number, at: _Path, fail: Fail) -> _Number:
+    if value <= 0:
+        raise fail("more than 0 is needed", at)
+    return value
+
+
+def _address(text: str, at: _Path, fail: Fail) -> Address:
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise fail(str(error), at) from None
+
+
+def _texts(value: str | int | tuple[str | int, ...]) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, tuple) else (str(value),)
+
+
+def _host_name() -> str:
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:63].lstrip("._-")
+    return name or "mirror"

@@ -28,6 +28,7 @@ class Shot(msgspec.Struct, gc=False):
     started_us, duration_us: of the captured exchange, in microseconds.
     status: production's; None when production gave none or none was seen
     (failure then says why, if it is known).
+    replacements: the bare value for a mark in the body object; secret.
     cookies_removed: sealed cookies without a replacement that were taken out.
     due_s: when to send it, in seconds on the replay's monotonic clock.
     """
@@ -49,5 +50,6 @@ class Shot(msgspec.Struct, gc=False):
     duration_us: int
     status: int | None
     failure: str | None = None
+    replacements: dict[str, str] = {}
     cookies_removed: int = 0
     due_s: float = 0.0

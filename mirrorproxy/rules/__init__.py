@@ -1,0 +1,1 @@
+"""Rules: which exchanges are sent where, and what is changed in them on the way."""

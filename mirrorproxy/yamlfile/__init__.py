@@ -17,7 +17,7 @@ import msgspec
 import yaml
 
 from mirrorproxy.errors import ConfigError
-from mirrorproxy.yamlerrors import explain
+from mirrorproxy.yamlfile.explain import explain
 
 T = TypeVar("T")
 KeyPath = tuple[str | int, ...]
@@ -74,17 +74,27 @@ def dotted(path: KeyPath) -> str:
     return text
 
 
-def load(path_or_text: Path | str, *, name: str) -> Document:
+def load(
+    path_or_text: Path | str,
+    *,
+    name: str,
+    max_bytes: int = MAX_BYTES,
+    max_nodes: int = MAX_NODES,
+) -> Document:
     """Read a file (Path) or a text (str).
 
-    name: what errors call it. An empty file has the data None.
+    name: what errors call it. max_bytes, max_nodes: what the file may cost at
+    most; aliases count as often as they are used. An empty file has the data None.
     Raises ConfigError if it cannot be read or is not plain YAML.
     """
-    text = _read(path_or_text, name) if isinstance(path_or_text, Path) else path_or_text
-    if len(text) > MAX_BYTES:
-        raise ConfigError(f"larger than {MAX_BYTES >> 20} MiB", file=name)
+    if isinstance(path_or_text, Path):
+        text = _read(path_or_text, name, max_bytes)
+    else:
+        text = path_or_text
+    if len(text) > max_bytes:
+        raise ConfigError(f"larger than {max_bytes >> 20} MiB", file=name)
     try:
-        return _Builder(name, yaml.parse(text, Loader=_LOADER)).document()
+        return _Builder(name, yaml.parse(text, Loader=_LOADER), max_nodes).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise ConfigError(
@@ -96,14 +106,14 @@ def load(path_or_text: Path | str, *, name: str) -> Document:
         raise ConfigError("not valid YAML: a character that text cannot hold", file=name) from error
 
 
-def _read(path: Path, name: str) -> str:
+def _read(path: Path, name: str, max_bytes: int) -> str:
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(max_bytes + 1)
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", file=name) from error
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"larger than {MAX_BYTES >> 20} MiB", file=name)
+    if len(data) > max_bytes:
+        raise ConfigError(f"larger than {max_bytes >> 20} MiB", file=name)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -114,9 +124,10 @@ def _read(path: Path, name: str) -> str:
 class _Builder:
     """Turns parser events into data; recursion and the number of nodes are bounded."""
 
-    def __init__(self, name: str, events: Iterator[yaml.Event]) -> None:
+    def __init__(self, name: str, events: Iterator[yaml.Event], max_nodes: int) -> None:
         self._name = name
         self._events = events
+        self._max_nodes = max_nodes
         self._lines: dict[KeyPath, int] = {}
         self._nodes = 0
         # Anchored data with its number of nodes; None while it is still open.
@@ -138,8 +149,8 @@ class _Builder:
 
     def _count(self, nodes: int, event: yaml.Event) -> None:
         self._nodes += nodes
-        if self._nodes > MAX_NODES:
-            raise self._error(f"more than {MAX_NODES:,} values, aliases written out", event)
+        if self._nodes > self._max_nodes:
+            raise self._error(f"more than {self._max_nodes:,} values, aliases written out", event)
 
     def _value(self, event: yaml.Event, path: KeyPath) -> object:
         self._lines.setdefault(path, _line(event))

@@ -1,0 +1,126 @@
+"""Reading rule files: from a path to compiled rules, every mistake at its line.
+
+The only module of `rules` that opens files: the rule file itself, those that
+``${file:PATH}`` and tables name. Relative names start at the rule file's folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from mirrorproxy import yamlfile
+from mirrorproxy.errors import ConfigError
+from mirrorproxy.rules.patterns import Fault, KeyPath
+from mirrorproxy.rules.ruleset import RuleSet, compile_rules
+from mirrorproxy.rules.schema import AuthEntry, Basic, Limits, RuleFile, Target, Use
+
+MAX_SECRET_FILE_BYTES = 1 << 20
+MAX_TABLE_BYTES = 256 << 20
+MAX_TABLE_ENTRIES = 2_000_000
+
+
+def load_rules(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    target_url: str | None = None,
+    bearer: str | None = None,
+) -> RuleSet:
+    """Return the rules of a file.
+
+    environ: for ``${NAME}``. target_url: from the command line; takes the
+    place of the URL of the file's one target, or is the target ``target`` of a
+    file without any. bearer: likewise for that target's ``auth``.
+    Raises ConfigError with file, line and key; never with a value.
+    """
+    name = str(path)
+    return rules_of(
+        yamlfile.load(path, name=name),
+        path.parent,
+        environ,
+        target_url=target_url,
+        bearer=bearer,
+    )
+
+
+def rules_of(
+    document: yamlfile.Document,
+    folder: Path,
+    environ: Mapping[str, str],
+    *,
+    target_url: str | None = None,
+    bearer: str | None = None,
+) -> RuleSet:
+    """Return the rules of a document; folder is where relative file names start."""
+    expanded = yamlfile.expand(document, environ, lambda name: _read_text(folder / name))
+    file = yamlfile.convert(expanded, RuleFile)
+    file = _with_options(file, target_url, bearer)
+
+    def read_table(name: str, at: KeyPath) -> Mapping[str, str | Basic]:
+        return _read_table(folder / name, environ, expanded, at)
+
+    try:
+        return compile_rules(file, read_table)
+    except Fault as fault:
+        if target_url is not None and fault.at[-1:] == ("url",):
+            raise ConfigError(fault.message, file="--target") from fault
+        raise expanded.error(fault.message, fault.at) from fault
+
+
+def simple_rules(
+    target_url: str,
+    *,
+    bearer: str | None = None,
+    allow_production: bool = False,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> RuleSet:
+    """Return rules that send everything to one target; errors name the options."""
+    try:
+        return RuleSet.simple(
+            target_url, bearer=bearer, allow_production=allow_production, limits=limits
+        )
+    except Fault as fault:
+        option = {"url": "--target", "bearer": "--auth-env"}.get(str(fault.at[-1]))
+        raise ConfigError(fault.message, file=option or yamlfile.dotted(fault.at)) from fault
+
+
+def _with_options(file: RuleFile, target_url: str | None, bearer: str | None) -> RuleFile:
+    if target_url is None and bearer is None:
+        return file
+    if len(file.targets) > 1:
+        raise ConfigError("the rule file names several targets", file="--target")
+    if target_url is None and not file.targets:
+        raise ConfigError("there is no target to use it for", file="--auth-env")
+    name, target = next(iter(file.targets.items()), ("target", Target(url=target_url or "")))
+    if target_url is not None:
+        target = msgspec.structs.replace(target, url=target_url)
+    if bearer is not None:
+        target = msgspec.structs.replace(target, auth=[AuthEntry(use=Use(bearer=bearer))])
+    return msgspec.structs.replace(file, targets={name: target})
+
+
+def _read_text(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(MAX_SECRET_FILE_BYTES + 1)
+    if len(data) > MAX_SECRET_FILE_BYTES:
+        raise OSError(0, f"larger than {MAX_SECRET_FILE_BYTES >> 20} MiB")
+    return data.decode("utf-8-sig")
+
+
+def _read_table(
+    path: Path, environ: Mapping[str, str], rules: yamlfile.Document, at: KeyPath
+) -> Mapping[str, str | Basic]:
+    """Return the entries of a table file: one mapping, in YAML or JSON."""
+    if not path.is_file():
+        raise rules.error(f"the file {path} cannot be read: no such file", at)
+    document = yamlfile.load(
+        path, name=str(path), max_bytes=MAX_TABLE_BYTES, max_nodes=MAX_TABLE_ENTRIES
+    )
+    if document.data is None:
+        return {}
+    folder = path.parent
+    expanded = yamlfile.expand(document, environ, lambda name: _read_text(folder / name))
+    return yamlfile.convert(expanded, dict[str, str | Basic])

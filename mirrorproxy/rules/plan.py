@@ -1,0 +1,192 @@
+"""Plans: the shots that one exchange becomes, or why it becomes none.
+
+Pure. Nothing sealed, cut, or already replayed passes here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from mirrorproxy import __version__
+from mirrorproxy.codec import body_of
+from mirrorproxy.headers import APP_HEADER, REPLAY_HEADER, end_to_end, first
+from mirrorproxy.marks import contains_mark
+from mirrorproxy.record import Exchange, HeaderList
+from mirrorproxy.rules.facts import Facts
+from mirrorproxy.rules.ruleset import CompiledTarget, Decision, RuleSet
+from mirrorproxy.rules.unseal import (
+    Parts,
+    fill_body,
+    holds_sealed,
+    put_in,
+    set_header,
+    without_sealed_cookies,
+)
+from mirrorproxy.sampling import copies
+from mirrorproxy.shot import Shot
+
+SKIP_RULE = "rule"
+SKIP_NO_RULE = "no rule"
+SKIP_SAMPLED = "sampled"
+SKIP_TRUNCATED = "truncated"
+SKIP_OMITTED = "omitted"
+SKIP_REPLAYED = "replayed traffic"
+SKIP_UPGRADE = "upgrade"
+SKIP_NO_CREDENTIAL = "no credential"
+
+USER_AGENT = f"mirrorproxy/{__version__}"
+_NOT_SENT = frozenset({"host", "content-length", REPLAY_HEADER.lower(), APP_HEADER.lower()})
+
+
+class Plan(NamedTuple):
+    """What becomes of one exchange.
+
+    skipped: the reason when there are no shots; one of the SKIP_ constants.
+    left_out: targets that the rule names but that get no shot, with the reason;
+    shots for the others are planned all the same.
+    """
+
+    rule: str | None
+    shots: tuple[Shot, ...] = ()
+    skipped: str | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+def plan(exchange: Exchange, rules: RuleSet, seed: str, run: str) -> Plan:
+    """Return the shots for an exchange.
+
+    seed: the run's, for sampling by session; workers of one fleet share it.
+    run: the run's id, for the header that marks every shot.
+    Raises codec.MalformedRecord if the body in the record cannot be decoded.
+    """
+    if refusal := _refusal(exchange):
+        return Plan(None, skipped=refusal)
+    facts = Facts(exchange)
+    decision = rules.decide(exchange, facts)
+    if decision.is_skip:
+        reason = SKIP_NO_RULE if decision.rule is None else SKIP_RULE
+        return Plan(decision.rule, skipped=reason)
+    session = rules.session_key(exchange)
+    count = 1
+    if decision.percent != 100:
+        key, salt = (session, seed) if decision.by_session else (exchange.id, decision.rule or "")
+        count = copies(key, decision.percent, salt)
+        if not count:
+            return Plan(decision.rule, skipped=SKIP_SAMPLED)
+    body = body_of(exchange.request)
+    shots: list[Shot] = []
+    left_out: list[tuple[str, str]] = []
+    for target in decision.targets:
+        shot = _shot(facts, body, decision, target, session, run)
+        if shot is None:
+            left_out.append((target.name, SKIP_NO_CREDENTIAL))
+            continue
+        shots.append(shot)
+        shots += [msgspec.structs.replace(shot, copy=copy) for copy in range(1, count)]
+    if not shots:
+        return Plan(decision.rule, (), SKIP_NO_CREDENTIAL, tuple(left_out))
+    return Plan(decision.rule, tuple(shots), None, tuple(left_out))
+
+
+def _refusal(exchange: Exchange) -> str | None:
+    request = exchange.request
+    if first(request.headers, REPLAY_HEADER) is not None:
+        return SKIP_REPLAYED
+    if request.truncated:
+        return SKIP_TRUNCATED
+    if request.omitted is not None:
+        return SKIP_OMITTED
+    response = exchange.response
+    if request.method == "CONNECT" or (response is not None and response.status == 101):
+        return SKIP_UPGRADE
+    return None
+
+
+def _shot(
+    facts: Facts,
+    body: bytes,
+    decision: Decision,
+    target: CompiledTarget,
+    session: str,
+    run: str,
+) -> Shot | None:
+    """Return the first copy of a shot, or None if something sealed has no replacement."""
+    exchange = facts.exchange
+    request = exchange.request
+    headers = [pair for pair in end_to_end(request.headers) if pair[0].lower() not in _NOT_SENT]
+    parts = Parts(facts.path, facts.query_text, headers, body)
+    replacement = target.auth.replacement(exchange)
+    if replacement is not None:
+        parts = put_in(parts, replacement)
+    rewriter = decision.rewriter
+    headers = rewriter.headers(parts.headers)
+    removed = 0
+    if exchange.credentials or contains_mark(first(headers, "referer") or ""):
+        headers, removed = without_sealed_cookies(headers)
+    parts = Parts(rewriter.path(parts.path), parts.query, headers, parts.body)
+    if holds_sealed(parts):
+        return None
+    path = parts.path if parts.path == "*" else target.base_path + parts.path
+    return Shot(
+        exchange_id=exchange.id,
+        copy=0,
+        target=target.name,
+        origin=target.origin,
+        method=request.method,
+        path=path + parts.query,
+        headers=_headed(facts, parts.headers, decision, target, run),
+        body=parts.body,
+        body_length=_body_length(exchange, len(parts.body)),
+        body_ref=request.body_ref,
+        body_bytes=request.body_bytes or len(body),
+        rule=decision.rule,
+        session=session,
+        started_us=exchange.started_us,
+        duration_us=exchange.duration_us,
+        status=None if exchange.response is None else exchange.response.status,
+        failure=exchange.failure,
+        cookies_removed=removed,
+        replacements=dict(replacement.values) if replacement and request.body_ref else {},
+    )
+
+
+def _headed(
+    facts: Facts, headers: HeaderList, decision: Decision, target: CompiledTarget, run: str
+) -> HeaderList:
+    exchange = facts.exchange
+    host = decision.rewriter.host
+    if host is None and target.keeps_host:
+        host = first(exchange.request.headers, "host")
+    if target.user_agent != "keep":
+        captured = first(headers, "user-agent") if target.user_agent == "append" else None
+        headers = set_header(
+            headers, "User-Agent", f"{captured} {USER_AGENT}" if captured else USER_AGENT
+        )
+    return [
+        ("Host", target.origin.authority if host is None else host),
+        *headers,
+        (REPLAY_HEADER, f"{run}/{exchange.id}"),
+    ]
+
+
+def _body_length(exchange: Exchange, sent: int) -> int | None:
+    request = exchange.request
+    if sent or request.body_ref is not None:
+        return sent
+    # RFC 9110, 8.6: a method that anticipates content says 0; others say nothing.
+    says_zero = first(request.headers, "content-length") is not None
+    return 0 if says_zero or request.method in ("POST", "PUT", "PATCH") else None
+
+
+def with_body(shot: Shot, body: bytes) -> Shot | None:
+    """Return a shot with the body that its body_ref named.
+
+    body: the object's content, sealed as recorded. None if it holds something
+    sealed that has no replacement: the reason is SKIP_NO_CREDENTIAL.
+    """
+    filled = fill_body(body, first(shot.headers, "content-type"), shot.replacements)
+    if contains_mark(filled):
+        return None
+    return msgspec.structs.replace(shot, body=filled, body_length=len(filled))

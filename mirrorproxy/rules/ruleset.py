@@ -1,0 +1,246 @@
+"""A rule file, compiled: which rule takes an exchange, and what that means.
+
+Pure. Everything that can be wrong with a file is found while it is compiled;
+`decide` never fails. `load` reads files, `plan` makes shots.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec import UNSET
+
+from mirrorproxy.http1.origin import Origin, parse_origin
+from mirrorproxy.record import Exchange
+from mirrorproxy.rules.auth import Auth, ReadTable, compile_auth
+from mirrorproxy.rules.facts import Facts
+from mirrorproxy.rules.match import Matcher, compile_match
+from mirrorproxy.rules.patterns import Fault, KeyPath
+from mirrorproxy.rules.rewrite import Rewriter, compile_rewrite
+from mirrorproxy.rules.schema import (
+    AuthEntry,
+    Defaults,
+    Limits,
+    Rule,
+    RuleFile,
+    Send,
+    Session,
+    Target,
+    Use,
+)
+from mirrorproxy.rules.session import SessionKey, compile_session
+
+MAX_PERCENT = 10_000
+_MAX_INDEX = 1024
+_BASE_PATH = re.compile(r"(?:/[!$-.0->@-~]+)*")
+
+
+class TargetLimits(NamedTuple):
+    """rate: requests a second, None for no limit. concurrency: requests in flight at once."""
+
+    rate: float | None
+    concurrency: int
+    timeout_s: float
+    max_lag_s: float
+
+
+class CompiledTarget(NamedTuple):
+    """A target ready to use. base_path: "" or from a slash on, without one at the end."""
+
+    name: str
+    origin: Origin
+    base_path: str
+    keeps_host: bool
+    user_agent: str
+    allow_production: bool
+    limits: TargetLimits
+    auth: Auth
+
+
+class Decision(NamedTuple):
+    """What is to happen to an exchange.
+
+    rule: the name of the rule that took it, None if none did. targets: where
+    to; empty to skip it. percent: 100 sends once to each target.
+    """
+
+    rule: str | None
+    targets: tuple[CompiledTarget, ...] = ()
+    percent: float = 100.0
+    by_session: bool = False
+    rewriter: Rewriter = Rewriter()
+
+    @property
+    def is_skip(self) -> bool:
+        """Whether nothing is sent, whatever the percentage."""
+        return not self.targets
+
+
+class RuleSet:
+    """Compiled rules and targets."""
+
+    def __init__(
+        self,
+        targets: dict[str, CompiledTarget],
+        rules: Sequence[tuple[Matcher, Decision]],
+        unmatched: Decision,
+        session_key: SessionKey,
+    ) -> None:
+        self.targets = targets
+        self.session_key = session_key
+        self._rules = tuple(rules)
+        self._unmatched = unmatched
+        self._index: dict[tuple[str, str], tuple[tuple[Matcher, Decision], ...]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the rules, in order."""
+        return [decision.rule for _, decision in self._rules if decision.rule is not None]
+
+    def decide(self, exchange: Exchange, facts: Facts | None = None) -> Decision:
+        """Return what the first rule that takes the exchange says, or what holds without one.
+
+        facts: of this exchange, if the caller has them already.
+        """
+        facts = facts or Facts(exchange)
+        for matcher, decision in self._candidates(exchange):
+            if matcher.fits(facts):
+                return decision
+        return self._unmatched
+
+    def _candidates(self, exchange: Exchange) -> tuple[tuple[Matcher, Decision], ...]:
+        key = (exchange.service, exchange.request.method)
+        found = self._index.get(key)
+        if found is None:
+            found = tuple(pair for pair in self._rules if pair[0].concerns(exchange))
+            # Methods come from the network: made-up ones must not fill the memory.
+            if len(self._index) < _MAX_INDEX:
+                self._index[key] = found
+        return found
+
+    @classmethod
+    def simple(
+        cls,
+        url: str,
+        *,
+        bearer: str | None = None,
+        allow_production: bool = False,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        name: str = "target",
+    ) -> RuleSet:
+        """Return rules that send everything to one target.
+
+        bearer: takes the place of the credential of every request that had
+        one. Raises Fault, whose path begins with ``targets``, if url or bearer
+        cannot be used.
+        """
+        auth = [] if bearer is None else [AuthEntry(use=Use(bearer=bearer))]
+        target = Target(url=url, auth=auth, limits=limits, allow_production=allow_production)
+        return compile_rules(
+            RuleFile(version=1, targets={name: target}, defaults=Defaults(unmatched="send"))
+        )
+
+
+def _no_tables(name: str, at: KeyPath) -> dict[str, str]:
+    raise Fault("a table file cannot be read here", at)
+
+
+def compile_rules(file: RuleFile, read_table: ReadTable = _no_tables) -> RuleSet:
+    """Return the rules of a file ready to use. Raises Fault for what is wrong with it."""
+    targets = {
+        name: _compile_target(name, target, ("targets", name), read_table)
+        for name, target in file.targets.items()
+    }
+    rules: list[tuple[Matcher, Decision]] = []
+    seen: set[str] = set()
+    for index, rule in enumerate(file.rules):
+        at: KeyPath = ("rules", index)
+        if rule.name in seen:
+            raise Fault("another rule has this name", (*at, "name"))
+        seen.add(rule.name)
+        rules.append((compile_match(rule.match, (*at, "match")), _decision(rule, targets, at)))
+    unmatched = Decision(None)
+    if file.defaults.unmatched == "send":
+        where = ("defaults", "unmatched")
+        unmatched = Decision(None, _targets_of(Send(), targets, where))
+    session: Session = file.defaults.session
+    return RuleSet(
+        targets,
+        rules,
+        unmatched,
+        compile_session(session.by, ("defaults", "session", "by")),
+    )
+
+
+def _decision(rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath) -> Decision:
+    if not rule.name:
+        raise Fault("is empty", (*at, "name"))
+    if rule.skip == (rule.send is not UNSET):
+        raise Fault("expected either skip: true or send", at)
+    if rule.skip:
+        if rule.rewrite is not UNSET:
+            raise Fault("nothing is sent, so nothing is rewritten", (*at, "rewrite"))
+        return Decision(rule.name)
+    assert rule.send is not UNSET  # noqa: S101 - one of the two is given
+    if not 0 <= rule.send.percent <= MAX_PERCENT:
+        raise Fault(f"expected a number from 0 to {MAX_PERCENT}", (*at, "send", "percent"))
+    return Decision(
+        rule.name,
+        _targets_of(rule.send, targets, (*at, "send")),
+        rule.send.percent,
+        rule.send.percent_by == "session",
+        compile_rewrite(rule.rewrite, (*at, "rewrite")),
+    )
+
+
+def _targets_of(
+    send: Send, targets: dict[str, CompiledTarget], at: KeyPath
+) -> tuple[CompiledTarget, ...]:
+    if send.target is UNSET:
+        if len(targets) != 1:
+            raise Fault("say which target: the file does not have exactly one", at)
+        return tuple(targets.values())
+    names = [send.target] if isinstance(send.target, str) else send.target
+    if not names or len(set(names)) != len(names):
+        raise Fault("expected one or several targets, each once", (*at, "target"))
+    for name in names:
+        if name not in targets:
+            known = ", ".join(targets) or "none"
+            raise Fault(f"there is no target {name}; known here: {known}", (*at, "target"))
+    return tuple(targets[name] for name in names)
+
+
+def _compile_target(
+    name: str, target: Target, at: KeyPath, read_table: ReadTable
+) -> CompiledTarget:
+    try:
+        origin, base_path = parse_origin(target.url)
+    except ValueError as error:
+        raise Fault(str(error), (*at, "url")) from error
+    if not _BASE_PATH.fullmatch(base_path):
+        raise Fault("the path of the URL holds a character that a path can't", (*at, "url"))
+    limits = target.limits
+    where = (*at, "limits")
+    if limits.rate is not UNSET and not 0 < limits.rate <= 1e7:
+        raise Fault("expected a number of requests a second above 0", (*where, "rate"))
+    if not 1 <= limits.concurrency <= 100_000:
+        raise Fault("expected a number from 1 to 100000", (*where, "concurrency"))
+    if limits.timeout <= 0:
+        raise Fault("expected a duration above 0", (*where, "timeout"))
+    return CompiledTarget(
+        name,
+        origin,
+        base_path,
+        target.host == "original",
+        target.user_agent,
+        target.allow_production,
+        TargetLimits(
+            None if limits.rate is UNSET else limits.rate,
+            limits.concurrency,
+            float(limits.timeout),
+            float(limits.max_lag),
+        ),
+        compile_auth(target.auth, (*at, "auth"), read_table),
+    )

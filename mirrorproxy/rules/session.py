@@ -1,0 +1,93 @@
+"""Session keys: what the requests of one user have in common.
+
+Pure. The key orders and samples; it holds fingerprints, never secrets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from mirrorproxy.headers import values
+from mirrorproxy.record import Credential, Exchange
+from mirrorproxy.rules.auth import claim_texts
+from mirrorproxy.rules.patterns import Fault, KeyPath
+
+SessionKey = Callable[[Exchange], str]
+_Part = Callable[[Exchange], str | None]
+
+PARTS = "credential, subject, fingerprint, client, cookie:<name>, header:<name> or claim:<name>"
+_SESSION_COOKIE = re.compile(r"sess|sid|auth|token|jwt|login", re.IGNORECASE)
+
+
+def compile_session(by: Sequence[str], at: KeyPath) -> SessionKey:
+    """Return a function from an exchange to its session's key.
+
+    by: the first of these that an exchange has makes the key; an exchange that
+    has none of them is a session of its own. Raises Fault.
+    """
+    if not by:
+        raise Fault(f"expected {PARTS}", at)
+    parts = [_compile_part(one, (*at, index)) for index, one in enumerate(by)]
+
+    def key(exchange: Exchange) -> str:
+        for part in parts:
+            if found := part(exchange):
+                return found
+        return f"exchange:{exchange.id}"
+
+    return key
+
+
+def _compile_part(by: str, at: KeyPath) -> _Part:
+    known: dict[str, _Part] = {
+        "credential": _credential,
+        "subject": lambda exchange: _of_any(exchange, lambda one: one.subject),
+        "fingerprint": lambda exchange: _of_any(exchange, lambda one: one.fingerprint),
+        "client": lambda exchange: f"client:{exchange.client}" if exchange.client else None,
+    }
+    if by in known:
+        return known[by]
+    kind, _, name = by.partition(":")
+    if name and kind == "cookie":
+        return lambda exchange: _cookie(exchange, name)
+    if name and kind == "header":
+        return lambda exchange: next(
+            (f"{name.lower()}:{value}" for value in values(exchange.request.headers, name)), None
+        )
+    if name and kind == "claim":
+        return lambda exchange: _of_any(
+            exchange, lambda one: "\n".join(claim_texts(one, name)) or None
+        )
+    raise Fault(f"expected {PARTS}", at)
+
+
+def _of_any(exchange: Exchange, value: Callable[[Credential], str | None]) -> str | None:
+    for credential in exchange.credentials:
+        if credential.place != "body" and (found := value(credential)):
+            return found
+    return None
+
+
+def _credential(exchange: Exchange) -> str | None:
+    """Return the subject, else the fingerprint, of what says who the user is."""
+    for credential in exchange.credentials:
+        if credential.place in ("header", "query"):
+            return credential.subject or credential.fingerprint
+    for credential in exchange.credentials:
+        # Other cookies count visits or hold settings; many users may share their value.
+        if credential.place == "cookie" and _SESSION_COOKIE.search(credential.name):
+            return credential.subject or credential.fingerprint
+    return None
+
+
+def _cookie(exchange: Exchange, name: str) -> str | None:
+    for credential in exchange.credentials:
+        if credential.place == "cookie" and credential.name == name:
+            return credential.fingerprint
+    for header in values(exchange.request.headers, "cookie"):
+        for pair in header.split(";"):
+            key, _, value = pair.strip().partition("=")
+            if key == name:
+                return f"cookie:{value}"
+    return None

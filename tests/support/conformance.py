@@ -7,12 +7,14 @@ address and the raw origin behind it, nothing else.
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass, field
 
 from support.messages import Ambiguous, Field, Message
 from support.origin import RawOrigin, send_raw
 from support.peer import Closed, Peer, Silent
 
+_ID = re.compile(rb"/case/(\d+)")
 _numbers = itertools.count(1)
 
 
@@ -22,7 +24,7 @@ class Expect:
 
     refused: statuses that say no. passed: the origin sees the request as it was
     sent, framing and `dropped` fields aside, with this body and these trailers.
-    dropping: the connection may also be closed without an answer. keep: the
+    added: names of fields that the proxy may add. dropping: the connection may also be closed without an answer. keep: the
     connection stays open after the answer (None: not asked).
     """
 
@@ -33,6 +35,7 @@ class Expect:
     trailers: tuple[Field, ...] = ()
     start: bytes | None = None
     keep: bool | None = None
+    added: tuple[bytes, ...] = ()
     dropping: bool = False
 
 
@@ -124,7 +127,13 @@ def _follow_up(address: tuple[str, int], timeout_s: float) -> list[str]:
 
 
 def _converse(
-    address: tuple[str, int], raw: bytes, method: bytes, timeout_s: float, *, finish: bool
+    address: tuple[str, int],
+    raw: bytes,
+    method: bytes,
+    timeout_s: float,
+    *,
+    finish: bool = False,
+    closing: bool = False,
 ) -> Observed:
     observed = Observed()
     with Peer.connect(address, timeout_s) as client:
@@ -143,7 +152,7 @@ def _converse(
         except Ambiguous as fault:
             observed.how = "ambiguous"
             observed.faults.append(f"client got: {fault}")
-        if observed.status is not None and not observed.from_origin:
+        if closing and observed.status is not None and not observed.from_origin:
             observed.closed = client.is_closed(min(timeout_s, 2.0))
         observed.faults += _follow_up(address, timeout_s)
         if observed.how == "answered" and (extra := client.pending()):
@@ -160,7 +169,7 @@ def run_request(
     origin.forget()
     raw = case.raw.replace(b"@ID", b"%d" % next(_numbers))
     method = raw.lstrip(b"\r\n").split(b" ", 1)[0]
-    observed = _converse(address, raw, method, timeout_s, finish=case.finish)
+    observed = _converse(address, raw, method, timeout_s, finish=case.finish, closing=True)
     observed.seen = [one for one in origin.seen if not one.target.startswith(b"/clean/")]
     observed.faults += [f"origin got: {fault}" for fault in origin.faults]
     return observed
@@ -170,12 +179,14 @@ def differences(case: RequestCase, expect: Expect, seen: Message) -> list[str]:
     """Return in which respects the origin saw another request than was sent."""
     lines = case.raw.lstrip(b"\r\n").split(b"\r\n")
     start = expect.start or lines[0].replace(b"HTTP/1.0", b"HTTP/1.1")
-    number = seen.target.rpartition(b"/case/")[2].partition(b"?")[0].split(b"/")[0]
+    number = _ID.search(seen.target)
     found = []
-    if seen.start.replace(b"HTTP/1.0", b"HTTP/1.1") != start.replace(b"@ID", number):
+    if seen.start.replace(b"HTTP/1.0", b"HTTP/1.1") != start.replace(
+        b"@ID", number[1] if number else b""
+    ):
         found.append(f"start line {seen.start[:100]!r}")
     wanted = Message(b"", sent_fields(case.raw)).end_to_end(expect.dropped)
-    got = seen.end_to_end()
+    got = seen.end_to_end(expect.added)
     if got != wanted:
         if sorted((n.lower(), v) for n, v in got) == sorted((n.lower(), v) for n, v in wanted):
             found.append("order or case of fields")
@@ -224,7 +235,7 @@ def run_response(
     key = b"%d" % next(_numbers)
     origin.script(key, send_raw(case.raw, then=case.then))
     raw = b"%s /case/%s HTTP/%s\r\nHost: a.test\r\n\r\n" % (case.method, key, case.version)
-    observed = _converse(address, raw, case.method, timeout_s, finish=False)
+    observed = _converse(address, raw, case.method, timeout_s)
     observed.seen = list(origin.seen)
     return observed
 

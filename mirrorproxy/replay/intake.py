@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from mirrorproxy.headers import REPLAY_HEADER
+from mirrorproxy.codec import MalformedRecord
 from mirrorproxy.record import Exchange
 from mirrorproxy.replay.ledger import Ledger
+from mirrorproxy.rules.plan import Plan
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import (
     Captured,
@@ -22,12 +23,6 @@ from mirrorproxy.sources.events import (
     Signal,
     Unreadable,
 )
-
-REPLAYED = "replayed traffic"
-TRUNCATED = "truncated"
-OMITTED = "omitted"
-
-_REPLAY_HEADER = REPLAY_HEADER.lower()
 
 
 class Source(Protocol):
@@ -47,8 +42,8 @@ class Planned(NamedTuple):
     source: CaptureObject
 
 
-Planner = Callable[[Exchange], Sequence[Shot] | str]
-"""Makes the shots of an exchange, or says why there are none."""
+Planner = Callable[[Exchange], Plan]
+"""Makes the shots of an exchange, or says why there are none; see `rules.plan`."""
 
 
 class Intake:
@@ -83,8 +78,7 @@ class Intake:
             self._ledger.read += 1
             self._ledger.duplicates += 1
         else:
-            self._ledger.unreadable += 1 if event.lines is None else event.lines
-            self._on_unreadable(event)
+            self._lost(event)
         return Signal.READING
 
     def close(self) -> None:
@@ -92,29 +86,25 @@ class Intake:
         self._source.close()
 
     def _captured(self, captured: Captured) -> Planned | Signal:
-        exchange = captured.exchange
         ledger = self._ledger
+        try:
+            plan = self._plan(captured.exchange)
+        except MalformedRecord as error:
+            self._lost(Unreadable(captured.source.name, None, str(error), 1))
+            return Signal.READING
         ledger.read += 1
         ledger.late += captured.is_late
-        planned = _unfit(exchange) or self._plan(exchange)
-        if isinstance(planned, str):
-            ledger.skipped[planned] += 1
+        if plan.skipped is not None:
+            ledger.skipped[plan.skipped] += 1
             return Signal.READING
         ledger.selected += 1
-        ledger.planned += len(planned)
-        for shot in planned:
+        ledger.planned += len(plan.shots)
+        for target, _ in plan.left_out:
+            ledger.left_out[target] += 1
+        for shot in plan.shots:
             ledger.cookies_removed += shot.cookies_removed
-        return Planned(planned, captured.source)
+        return Planned(plan.shots, captured.source)
 
-
-def _unfit(exchange: Exchange) -> str | None:
-    """Return why an exchange may never be replayed, whatever the rules say."""
-    request = exchange.request
-    for name, _ in request.headers:
-        if name.lower() == _REPLAY_HEADER:
-            return REPLAYED
-    if request.truncated:
-        return TRUNCATED
-    if request.omitted is not None:
-        return OMITTED
-    return None
+    def _lost(self, event: Unreadable) -> None:
+        self._ledger.unreadable += 1 if event.lines is None else event.lines
+        self._on_unreadable(event)

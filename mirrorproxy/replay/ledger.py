@@ -32,7 +32,9 @@ class Ledger:
         self.shed: Counter[str] = Counter()
         self.unsent = 0
         self.unreadable = 0
+        # What follows adds detail to the report; it is no part of the sums.
         self.late = 0
+        self.left_out: Counter[str] = Counter()
         self.cookies_removed = 0
         self.status: Counter[int] = Counter()
         self.differing = 0

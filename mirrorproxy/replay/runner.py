@@ -153,9 +153,7 @@ class Runner:
 
     def _load(self, flight: Flight) -> None:
         shot = flight.shot
-        reading = self._readers.submit(
-            read_body, flight.source, shot.body_ref or "", shot.body_bytes
-        )
+        reading = self._readers.submit(read_body, flight.source, shot.body_ref or "")
 
         def in_thread(done: Future[bytes]) -> None:
             # The loop is closed when a replay ended while its disk hung.

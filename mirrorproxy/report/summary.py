@@ -1,0 +1,137 @@
+"""The summary of a replay: its ledger as lines that people read.
+
+Pure. Owns the wording and the layout; counts nothing. What it shows comes as
+plain values, the ledger as `--json` prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mirrorproxy.report.printable import printable
+from mirrorproxy.units import format_duration
+
+SHOWN_UNREADABLE = 20
+
+_HINTS = {
+    "no credential": "requests with a sealed credential need another one for the target: "
+    "--auth-env NAME, or auth: in the rules (auth: none sends them without)",
+    "no rule": "no rule takes these; defaults: {unmatched: send} sends them too",
+    "replayed traffic": "these were sent by a replay, and are never sent again",
+    "omitted": "their bodies could not be sealed in place, so they were not recorded",
+    "truncated": "their bodies passed the capture limit, so they were cut",
+}
+
+
+class Details(NamedTuple):
+    """What the ledger's sums do not show.
+
+    seconds: how long the replay took. lag_by_cause: cause -> the ledger's form
+    of percentiles, in milliseconds. left_out: target -> exchanges that were
+    sent to other targets only, for want of a credential.
+    """
+
+    seconds: float
+    late: int
+    differing: int
+    cookies_removed: int
+    lag_by_cause: Mapping[str, Mapping[str, float | None]]
+    left_out: Mapping[str, int]
+
+
+def summary_lines(ledger: Mapping[str, Any], details: Details) -> list[str]:
+    """Return the summary, one line after the other, without line ends."""
+    rows = [
+        (
+            "exchanges",
+            f"{ledger['read']:,} read = {ledger['duplicates']:,} duplicates + "
+            f"{sum(ledger['skipped'].values()):,} skipped + {ledger['selected']:,} selected",
+        ),
+        ("skipped", _counts(ledger["skipped"])),
+        (
+            "shots",
+            f"{ledger['planned']:,} planned = {ledger['answered']:,} answered + "
+            f"{sum(ledger['failed'].values()):,} failed + "
+            f"{sum(ledger['shed'].values()):,} shed + {ledger['unsent']:,} unsent",
+        ),
+        ("answers", _answers(ledger["status"], details.differing)),
+        ("failed", _counts(ledger["failed"])),
+        ("shed", _counts(ledger["shed"])),
+        ("latency", _times(ledger["latency_ms"])),
+        ("lag", _lag(ledger["lag_ms"], details.lag_by_cause)),
+        ("late", f"{details.late:,} came behind their turn" if details.late else ""),
+        ("cookies", _cookies(details.cookies_removed)),
+        ("left out", _counts(details.left_out)),
+        ("unreadable", f"{ledger['unreadable']:,}" if ledger["unreadable"] else ""),
+        ("ledger", "balanced" if ledger["balanced"] else "DOES NOT BALANCE"),
+        ("took", format_duration(details.seconds)),
+    ]
+    lines = [f"{name:<11} {text}" for name, text in rows if text]
+    lines += [
+        f"hint: {reason}: {_HINTS[reason]}" for reason in ledger["skipped"] if reason in _HINTS
+    ]
+    return lines
+
+
+def unreadable_lines(shown: Sequence[str], total: int) -> list[str]:
+    """Return what could not be read, a line each, and how many more there were.
+
+    shown: the first ones, at most SHOWN_UNREADABLE.
+    """
+    lines = [f"unreadable: {printable(one)}" for one in shown]
+    if total > len(shown):
+        lines.append(f"unreadable: and {total - len(shown):,} more places")
+    return lines
+
+
+def progress_line(ledger: Mapping[str, Any], in_flight: int, seconds: float) -> str:
+    """Return how a replay stands, in one line."""
+    sent = ledger["answered"] + sum(ledger["failed"].values())
+    rate = sent / seconds if seconds > 0 else 0.0
+    parts = [
+        format_duration(seconds),
+        f"{sent:,} sent ({rate:,.0f}/s)",
+        f"{in_flight:,} in flight",
+        f"lag p99 {_ms(ledger['lag_ms']['p99'])}",
+    ]
+    for name in ("failed", "shed"):
+        if total := sum(ledger[name].values()):
+            parts.append(f"{total:,} {name}")
+    return ", ".join(parts)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{printable(name)} {count:,}" for name, count in most_first)
+
+
+def _answers(status: Mapping[str, int], differing: int) -> str:
+    if not status:
+        return ""
+    text = ", ".join(f"{name} {count:,}" for name, count in status.items())
+    return f"{text}; {differing:,} differ from production's" if differing else text
+
+
+def _times(times: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {_ms(value)}" for name, value in times.items() if value is not None)
+
+
+def _lag(
+    lag: Mapping[str, float | None], by_cause: Mapping[str, Mapping[str, float | None]]
+) -> str:
+    causes = [
+        f"{cause} {_ms(times['p99'])}"
+        for cause, times in by_cause.items()
+        if times["p99"] is not None
+    ]
+    text = _times(lag)
+    return f"{text} (p99 by cause: {', '.join(causes)})" if len(causes) > 1 else text
+
+
+def _cookies(removed: int) -> str:
+    return f"{removed:,} sealed ones without a replacement were taken out" if removed else ""
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else format_duration(value / 1000)

@@ -1,0 +1,1 @@
+"""Where captures go: each sink stores packs and says when they are safe."""

@@ -1,0 +1,1 @@
+"""The spool: append-only segments between the data plane and shipping."""

@@ -66,14 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit, as argparse does, for ``--help`` and for options it can't take.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    name = next((word for word in arguments if not word.startswith("-")), None)
-    command = _load(name) if name in COMMANDS else None
     try:
-        args = _parser(name, command).parse_args(arguments)
-        if command is None:
+        args = parse(arguments)
+        if args.command is None:
             _parser(None, None).print_help()
             return EXIT_USAGE
-        status = command.run(args)
+        status = cast(Command, args.command).run(args)
         sys.stdout.flush()
     except (ConfigError, SourceError) as error:
         _complain(error)
@@ -88,6 +86,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return status
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options of one command; ``command`` is its module, None where none is named.
+
+    Raises SystemExit, as argparse does.
+    """
+    name = next((word for word in arguments if not word.startswith("-")), None)
+    command = _load(name) if name in COMMANDS else None
+    args = _parser(name, command).parse_args(arguments)
+    args.command = command
+    return args
 
 
 def _load(name: str) -> Command:

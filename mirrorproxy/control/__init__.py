@@ -1,0 +1,1 @@
+"""Control: health, metrics and status, for whoever watches a capture."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from mirrorproxy.capture.sealkey import SealKey
+from mirrorproxy.capture import seal_key
 from mirrorproxy.demo import DemoFailed, processes, shoppers, verdict
 from mirrorproxy.demo.orders import Order, Orders
 from mirrorproxy.record import Exchange
@@ -174,7 +174,7 @@ async def _record(upstream: str, places: Places, say: Callable[[str], None]) -> 
     arguments = ["capture", "--listen", f"127.0.0.1:{port}", "--upstream", upstream]
     arguments += ["--to", str(places.capture), "--service", "orders", "--workers", "1"]
     arguments += ["--seal-key", str(places.seal_key), "--response-body", "--admin", "off"]
-    SealKey.load_or_create(places.seal_key)
+    seal_key.load_or_create(places.seal_key)
     async with processes.started(arguments, places.capture_log) as process:
         await processes.wait_until_listening(port, process, places.capture_log)
         proxy = f"http://127.0.0.1:{port}"
@@ -186,8 +186,8 @@ async def _record(upstream: str, places: Places, say: Callable[[str], None]) -> 
 
 
 def _write_rules(places: Places, url: str, tokens: Mapping[str, str]) -> None:
-    key = SealKey.load_or_create(places.seal_key)
-    table = {key.fingerprint(user): token for user, token in tokens.items()}
+    key = seal_key.load_or_create(places.seal_key)
+    table = {key.fingerprint(user.encode()): token for user, token in tokens.items()}
     places.rules.write_text(RULES.format(url=url))
     descriptor = os.open(places.tokens, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w") as file:

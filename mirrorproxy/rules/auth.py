@@ -115,12 +115,13 @@ def _compile_when(
             tests.append(_claim(name, compile_presence(wanted, (*at, "claim", name))))
     narrowed = narrowed or bool(tests)
 
-    def fits(credential: Credential) -> bool:
-        return (allowed is None or credential.place in allowed) and all(
-            test(credential) for test in tests
-        )
+    def is_placed(credential: Credential) -> bool:
+        return allowed is None or credential.place in allowed
 
-    return fits, narrowed
+    def fits(credential: Credential) -> bool:
+        return is_placed(credential) and all(test(credential) for test in tests)
+
+    return (fits if tests else is_placed), narrowed
 
 
 def _attribute(key: str, kind: Kind, test: Callable[[str], bool]) -> Callable[[Credential], bool]:

@@ -75,8 +75,6 @@ def compile_match(match: Match | UnsetType, at: KeyPath = ()) -> Matcher:
         tests.append(_service(compile_patterns(match.service, Kind.TEXT, (*at, "service"))))
     if match.method is not UNSET and methods is None:
         tests.append(_method(compile_patterns(match.method, Kind.FOLDED, (*at, "method"))))
-    if match.path is not UNSET and not _is_prefix_alone(match.path):
-        tests.append(_path(compile_patterns(match.path, Kind.PATH, (*at, "path"))))
     if match.status is not UNSET:
         tests.append(_status(match.status, (*at, "status")))
     if match.via is not UNSET:
@@ -90,6 +88,9 @@ def compile_match(match: Match | UnsetType, at: KeyPath = ()) -> Matcher:
     if match.query is not UNSET:
         for name, wanted in match.query.items():
             tests.append(_query(name, compile_presence(wanted, (*at, "query", name))))
+    # The dearest come last: a path may need a regular expression.
+    if match.path is not UNSET and not _is_prefix_alone(match.path):
+        tests.append(_path(compile_patterns(match.path, Kind.PATH, (*at, "path"))))
     tests += _combined(match, at)
     return Matcher(
         services,
@@ -158,7 +159,7 @@ def compile_presence(wanted: Presence, at: KeyPath) -> Callable[[list[str]], boo
     if wanted is False:
         return lambda values: not values
     test = compile_patterns(wanted, Kind.TEXT, at)
-    return lambda values: any(test(value) for value in values)
+    return lambda values: bool(values) and any(test(value) for value in values)
 
 
 def _status(wanted: int | str | list[int | str], at: KeyPath) -> FactsTest:

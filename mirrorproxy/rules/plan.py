@@ -11,10 +11,11 @@ import msgspec
 
 from mirrorproxy import __version__
 from mirrorproxy.codec import body_of
-from mirrorproxy.headers import APP_HEADER, REPLAY_HEADER, end_to_end, first
+from mirrorproxy.headers import APP_HEADER, HOP_BY_HOP, REPLAY_HEADER, end_to_end, first
 from mirrorproxy.marks import contains_mark
 from mirrorproxy.record import Exchange, HeaderList
 from mirrorproxy.rules.facts import Facts
+from mirrorproxy.rules.rewrite import KEEP
 from mirrorproxy.rules.ruleset import CompiledTarget, Decision, RuleSet
 from mirrorproxy.rules.unseal import (
     Parts,
@@ -37,7 +38,12 @@ SKIP_UPGRADE = "upgrade"
 SKIP_NO_CREDENTIAL = "no credential"
 
 USER_AGENT = f"mirrorproxy/{__version__}"
-_NOT_SENT = frozenset({"host", "content-length", REPLAY_HEADER.lower(), APP_HEADER.lower()})
+_NOT_SENT = (HOP_BY_HOP - {"connection"}) | {
+    "host",
+    "content-length",
+    REPLAY_HEADER.lower(),
+    APP_HEADER.lower(),
+}
 
 
 class Plan(NamedTuple):
@@ -115,19 +121,21 @@ def _shot(
     """Return the first copy of a shot, or None if something sealed has no replacement."""
     exchange = facts.exchange
     request = exchange.request
-    headers = [pair for pair in end_to_end(request.headers) if pair[0].lower() not in _NOT_SENT]
-    parts = Parts(facts.path, facts.query_text, headers, body)
+    parts = Parts(facts.path, facts.query_text, _sendable(request.headers), body)
     replacement = target.auth.replacement(exchange)
     if replacement is not None:
         parts = put_in(parts, replacement)
-    rewriter = decision.rewriter
-    headers = rewriter.headers(parts.headers)
+    if decision.rewriter is not KEEP:
+        parts = parts._replace(
+            path=decision.rewriter.path(parts.path),
+            headers=decision.rewriter.headers(parts.headers),
+        )
     removed = 0
-    if exchange.credentials or contains_mark(first(headers, "referer") or ""):
-        headers, removed = without_sealed_cookies(headers)
-    parts = Parts(rewriter.path(parts.path), parts.query, headers, parts.body)
     if holds_sealed(parts):
-        return None
+        headers, removed = without_sealed_cookies(parts.headers)
+        parts = parts._replace(headers=headers)
+        if holds_sealed(parts):
+            return None
     path = parts.path if parts.path == "*" else target.base_path + parts.path
     return Shot(
         exchange_id=exchange.id,
@@ -150,6 +158,12 @@ def _shot(
         cookies_removed=removed,
         replacements=dict(replacement.values) if replacement and request.body_ref else {},
     )
+
+
+def _sendable(headers: HeaderList) -> HeaderList:
+    kept = [pair for pair in headers if pair[0].lower() not in _NOT_SENT]
+    # Captures of our own hold no Connection header; those of other makers may.
+    return end_to_end(kept) if first(kept, "connection") is not None else kept
 
 
 def _headed(
@@ -180,13 +194,13 @@ def _body_length(exchange: Exchange, sent: int) -> int | None:
     return 0 if says_zero or request.method in ("POST", "PUT", "PATCH") else None
 
 
-def with_body(shot: Shot, body: bytes) -> Shot | None:
-    """Return a shot with the body that its body_ref named.
+def with_body(shot: Shot, body: bytes) -> Shot | str:
+    """Return a shot with the body that its body_ref named, or why it can't be sent.
 
-    body: the object's content, sealed as recorded. None if it holds something
-    sealed that has no replacement: the reason is SKIP_NO_CREDENTIAL.
+    body: the object's content, sealed as recorded. SKIP_NO_CREDENTIAL if it
+    holds something sealed that has no replacement.
     """
     filled = fill_body(body, first(shot.headers, "content-type"), shot.replacements)
     if contains_mark(filled):
-        return None
+        return SKIP_NO_CREDENTIAL
     return msgspec.structs.replace(shot, body=filled, body_length=len(filled))

@@ -55,10 +55,14 @@ class Rewriter(NamedTuple):
         return headers
 
 
+KEEP = Rewriter()
+"""Changes nothing."""
+
+
 def compile_rewrite(rewrite: Rewrite | UnsetType, at: KeyPath) -> Rewriter:
     """Return a rewrite ready to use. Raises Fault."""
     if rewrite is UNSET:
-        return Rewriter()
+        return KEEP
     host = None
     if rewrite.host is not UNSET:
         host = rewrite.host

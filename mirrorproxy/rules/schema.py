@@ -152,7 +152,7 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
 class Session(Struct, frozen=True, forbid_unknown_fields=True):
     """What makes two requests one session: the first of these that a request has."""
 
-    by: list[str] = ["credential", "client"]
+    by: list[str] = field(default_factory=lambda: ["credential", "client"])
 
 
 class Defaults(Struct, frozen=True, forbid_unknown_fields=True):

@@ -42,6 +42,8 @@ def put_in(parts: Parts, replacement: Replacement) -> Parts:
         query = _fill(query, values, quote_plus)
         headers = [
             (name, _fill(value, values, _cookie_value if name.lower() == "cookie" else str))
+            if "{h1:" in value
+            else (name, value)
             for name, value in headers
         ]
         body = fill_body(body, first(headers, "content-type"), values)
@@ -134,5 +136,11 @@ def without_sealed_cookies(headers: HeaderList) -> tuple[HeaderList, int]:
 def holds_sealed(parts: Parts) -> bool:
     """Tell whether anything sealed, or a trace of it, is left anywhere."""
     path, query, headers, body = parts
-    heads = "\n".join([path, query, *[text for pair in headers for text in pair]])
-    return contains_mark(heads) or contains_mark(body)
+    return _is_suspect("\n".join([path, query, *[value for _, value in headers]])) or (
+        b"h1" in body and contains_mark(body)
+    )
+
+
+def _is_suspect(text: str) -> bool:
+    # A token of a thousand characters holds "h1" by chance as often as not: look closer first.
+    return any(start in text for start in ("h1:", "H1:", "h1%3", "H1%3")) and contains_mark(text)

@@ -120,7 +120,7 @@ def _request(
 def _response(tap: ExchangeTap, sealer: Sealer) -> Response | None:
     if tap.response is None:
         return None
-    headers = recorded_headers(tap.response)
+    headers = recorded_headers(tap.response.headers())
     data, omitted = b"", None
     kept = tap.response_body.kept() if tap.response_body is not None else None
     if kept:

@@ -12,30 +12,26 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from mirrorproxy.codec import encode_body
-from mirrorproxy.headers import APP_HEADER, end_to_end
-from mirrorproxy.http1.messages import RequestHead, ResponseHead
+from mirrorproxy.headers import APP_HEADER, HOP_BY_HOP, end_to_end
+from mirrorproxy.http1.messages import RequestHead
 from mirrorproxy.record import Credential, HeaderList, Request, Response
 
 _APP_NAME = APP_HEADER.lower()
-# Where none of these stands in a head, its headers are recorded just as they are.
-_CONNECTION_FIELDS = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"transfer-encoding",
-        b"upgrade",
-        b"http2-settings",
-        b"x-mirrorproxy-app",
-    }
-)
+_DROPPED = "dropped"
+_ROLES = {
+    **dict.fromkeys((*HOP_BY_HOP, "http2-settings", _APP_NAME), _DROPPED),
+    "content-type": "content_type",
+    "content-encoding": "content_encoding",
+    "x-forwarded-for": "client",
+    "x-real-ip": "real_ip",
+    "x-forwarded-proto": "scheme",
+}
 _ADDRESS = re.compile(r"\[?[0-9A-Fa-f:.%]{2,45}\]?(?::[0-9]{1,5})?")
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _SESSION_COOKIE = re.compile(r"sess|(?:^|[._-])sid$|auth|token|jwt|login", re.IGNORECASE)
 _RECORDED_TEXT = re.compile(
-    r"\s*(?:text/|application/(?:json|xml|x-www-form-urlencoded|x-ndjson|javascript)"
-    r"|[a-z]+/[a-z0-9.\-]+\+(?:json|xml))",
+    r"\s*(?:text/[a-z0-9.+\-]+|application/(?:json|xml|x-www-form-urlencoded|x-ndjson|javascript)"
+    r"|[a-z]+/[a-z0-9.\-]+\+(?:json|xml))(?![a-z0-9.+\-])",
     re.IGNORECASE,
 )
 
@@ -54,12 +50,13 @@ class Facts(NamedTuple):
     scheme: str
 
 
-def recorded_headers(head: RequestHead | ResponseHead) -> HeaderList:
+def recorded_headers(headers: HeaderList) -> HeaderList:
     """Return the headers of a record: end to end, and without what routed the request here."""
-    headers = head.headers()
-    if _CONNECTION_FIELDS.isdisjoint(head.special):
-        return headers
-    return [(name, value) for name, value in end_to_end(headers) if name.lower() != _APP_NAME]
+    return [
+        (name, value)
+        for name, value in end_to_end(headers)
+        if (lower := name.lower()) != _APP_NAME and lower != "http2-settings"
+    ]
 
 
 def facts_of(head: RequestHead, peer: str, *, trust_forwarded: bool) -> Facts:
@@ -69,30 +66,29 @@ def facts_of(head: RequestHead, peer: str, *, trust_forwarded: bool) -> Facts:
     whether X-Forwarded-For, X-Real-Ip and X-Forwarded-Proto are believed: they
     are set by the proxy in front of us, or by anybody where there is none.
     """
-    headers = recorded_headers(head)
-    content_type = content_encoding = client = real_ip = None
-    scheme = "http"
+    headers = head.headers()
+    found: dict[str, str] = {}
     for name, value in headers:
-        # Only names of these lengths are of interest here, and few others have them.
-        size = len(name)
-        if size == 12:
-            if content_type is None and name.lower() == "content-type":
-                content_type = value
-        elif size == 16:
-            if name.lower() == "content-encoding":
-                # Several lines are one list (RFC 9110, 5.3).
-                content_encoding = f"{content_encoding}, {value}" if content_encoding else value
-        elif not trust_forwarded:
+        role = _ROLES.get(name.lower())
+        if role is None:
             continue
-        elif size == 15:
-            if client is None and name.lower() == "x-forwarded-for":
-                client = _address(value.partition(",")[0])
-        elif size == 9:
-            if real_ip is None and name.lower() == "x-real-ip":
-                real_ip = _address(value)
-        elif size == 17 and name.lower() == "x-forwarded-proto":
-            scheme = _SCHEMES.get(value.partition(",")[0].strip().lower(), scheme)
-    return Facts(headers, content_type, content_encoding, client or real_ip or peer, scheme)
+        if role not in found:
+            found[role] = value
+        elif role == "content_encoding":
+            # Several lines are one list (RFC 9110, 5.3).
+            found[role] += ", " + value
+    # Most heads behind a load balancer hold nothing of one connection: no copy then.
+    if _DROPPED in found:
+        headers = recorded_headers(headers)
+    client = None
+    scheme = "http"
+    if trust_forwarded:
+        client = _address(found.get("client", "")) or _address(found.get("real_ip", ""))
+        said = found.get("scheme", "").partition(",")[0].strip().lower()
+        scheme = _SCHEMES.get(said, scheme)
+    return Facts(
+        headers, found.get("content_type"), found.get("content_encoding"), client or peer, scheme
+    )
 
 
 def session_key(credentials: Iterable[Credential], client: str) -> str:
@@ -169,5 +165,6 @@ def response_record(
 
 
 def _address(text: str) -> str | None:
-    text = text.strip()
+    """Return the first address of a list, None where there is none."""
+    text = text.partition(",")[0].strip()
     return text if _ADDRESS.fullmatch(text) else None

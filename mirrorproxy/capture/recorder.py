@@ -145,7 +145,7 @@ class Recorder:
     def _begin(
         self, head: RequestHead, service: str, upstream: Origin, peer: str, started_us: int
     ) -> Tap:
-        if _REPLAY_NAME in head.block.lower() and first(head.headers(), REPLAY_HEADER) is not None:
+        if _REPLAY_NAME in head.raw.lower() and first(head.headers(), REPLAY_HEADER) is not None:
             self._slot[_REPLAYED] += 1
             return IGNORED
         policy = self.policy(service)

@@ -75,13 +75,14 @@ class Ledger:
             "unsent": self.unsent,
             "unreadable": self.unreadable,
             "status": self.status_classes(),
-            "lag_ms": _summary(self.lag, 50, 99),
-            "latency_ms": _summary(self.latency, 50, 90, 99),
+            "lag_ms": times(self.lag, 50, 99),
+            "latency_ms": times(self.latency, 50, 90, 99),
             "balanced": self.is_balanced,
         }
 
 
-def _summary(histogram: Histogram, *percents: int) -> dict[str, float | None]:
+def times(histogram: Histogram, *percents: int) -> dict[str, float | None]:
+    """Return percentiles and the maximum in milliseconds, None where nothing was timed."""
     values = {f"p{percent}": histogram.percentile(percent) for percent in percents}
     values["max"] = histogram.max
     return {name: None if us is None else us / _PER_MS for name, us in values.items()}

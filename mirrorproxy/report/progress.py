@@ -13,22 +13,25 @@ INTERVAL_S = 0.5
 
 
 class Progress:
-    """Shows a line on standard error, if that is a terminal; a context manager."""
+    """Shows a line on standard error, if that is a terminal; a context manager.
+
+    is_shown: whether it is one.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         console = console or Console(stderr=True)
         self._live = Live(console=console, auto_refresh=False, transient=True)
-        self._is_shown = console.is_terminal
+        self.is_shown = console.is_terminal
 
     def __enter__(self) -> Progress:
         """Begin to show."""
-        if self._is_shown:
+        if self.is_shown:
             self._live.start()
         return self
 
     def show(self, line: str) -> None:
         """Show a line in place of the one before."""
-        if self._is_shown:
+        if self.is_shown:
             self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
 
     def __exit__(
@@ -38,5 +41,5 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         """Take the line away."""
-        if self._is_shown:
+        if self.is_shown:
             self._live.stop()

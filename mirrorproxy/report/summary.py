@@ -95,9 +95,9 @@ def progress_line(ledger: Mapping[str, Any], in_flight: int, seconds: float) -> 
         f"{in_flight:,} in flight",
         f"lag p99 {_ms(ledger['lag_ms']['p99'])}",
     ]
-    for name in ("failed", "shed"):
-        if total := sum(ledger[name].values()):
-            parts.append(f"{total:,} {name}")
+    parts += [
+        f"{total:,} {name}" for name in ("failed", "shed") if (total := sum(ledger[name].values()))
+    ]
     return ", ".join(parts)
 
 

@@ -1,0 +1,70 @@
+"""Neighbours: targets that share an address with where traffic was captured.
+
+Owns the resolving of names for one warning. An equal address is no proof of a
+mistake (load balancers are shared), so nothing is ever refused for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable, Mapping
+
+from mirrorproxy.http1.origin import Origin
+
+MAX_RESOLVED = 32
+"""So many captured hosts are looked up at most: their names come from strangers."""
+
+
+class Neighbours:
+    """Warns once for each target that has the address of a captured place.
+
+    targets: by name. places: captured so far; grows while the replay runs.
+    """
+
+    def __init__(
+        self,
+        targets: Mapping[str, Origin],
+        places: set[Origin],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._targets = targets
+        self._places = places
+        self._warn = warn
+        self._target_addresses: dict[str, str] | None = None
+        self._resolved: set[str] = set()
+
+    async def look(self) -> None:
+        """Resolve what is new, and warn of what it shows."""
+        if self._target_addresses is None:
+            self._target_addresses = {
+                address: name
+                for name, origin in self._targets.items()
+                for address in await _addresses(origin.host)
+            }
+        if not self._target_addresses:
+            return
+        for host in {place.host for place in tuple(self._places)} - self._resolved:
+            if len(self._resolved) >= MAX_RESOLVED:
+                return
+            self._resolved.add(host)
+            for address in await _addresses(host):
+                name = self._target_addresses.pop(address, None)
+                if name is not None:
+                    self._warn(
+                        f"target {name} has the address {address} of {host}, where traffic was "
+                        "captured; fine behind a shared load balancer"
+                    )
+
+
+async def _addresses(host: str) -> list[str]:
+    """Return the addresses of a host, those of this machine itself left out."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    addresses = {str(info[4][0]) for info in found}
+    return sorted(
+        one for one in addresses if not ipaddress.ip_address(one.partition("%")[0]).is_loopback
+    )

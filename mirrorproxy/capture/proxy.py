@@ -16,7 +16,7 @@ from mirrorproxy.capture.routes import Route, Routes
 from mirrorproxy.capture.tap import IGNORED, Tap
 from mirrorproxy.http1.body import last_chunk
 from mirrorproxy.http1.client import ClientConnection, Failure, Receiver
-from mirrorproxy.http1.grammar import CHUNKED, UNTIL_CLOSE, fields
+from mirrorproxy.http1.grammar import CHUNKED, fields
 from mirrorproxy.http1.limits import ServerLimits
 from mirrorproxy.http1.messages import IDEMPOTENT, RequestHead, ResponseHead
 from mirrorproxy.http1.origin import Origin
@@ -53,6 +53,7 @@ class Proxy:
     """The data plane of one worker, to be made inside its loop.
 
     pool_of: the pool that reaches a route's upstream. slot: counts, see `metrics`.
+    active: how many requests (and tunnels) are under way.
     """
 
     def __init__(
@@ -69,18 +70,13 @@ class Proxy:
         self.recorder = recorder
         self.pool_of = pool_of
         self.slot = slot
-        self.flows: set[Flow] = set()
+        self.active = 0
         self._routes = routes
         self._service = Service(self.loop, limits, self._handler, self._refused, strict=strict)
 
     def protocol_factory(self) -> ServerConnection:
         """Return the protocol of a new client's connection, for loop.create_server."""
         return self._service.connect()
-
-    @property
-    def active(self) -> int:
-        """How many requests (and tunnels) are under way."""
-        return len(self.flows)
 
     @property
     def open_connections(self) -> int:
@@ -99,7 +95,7 @@ class Proxy:
         """Write the numbers that are not counted as they happen; call it now and then."""
         self.slot[_CONNECTIONS] = self._service.accepted
         self.slot[_OPEN_CONNECTIONS] = len(self._service.connections)
-        self.slot[_OPEN_REQUESTS] = len(self.flows)
+        self.slot[_OPEN_REQUESTS] = self.active
 
     def _handler(self, client: ServerConnection, head: RequestHead, started_us: int) -> Handler:
         route = self._routes.find(head.host, head.target)
@@ -128,13 +124,13 @@ class _NoRoute(Handler):
         self._client = client
         self._head = head
 
-    def start(self) -> None:
+    def start(self, body: bytes | None) -> None:
         # Keeps the connection if the request is complete: a load balancer shares it.
         client = self._client
         client.refuse(
             404,
             "no service takes this host and path",
-            keep=client.may_keep and self._head.keep_alive and self._head.framing == 0,
+            keep=client.may_keep and self._head.keep_alive,
             to_head=self._head.method == b"HEAD",
         )
 
@@ -142,11 +138,18 @@ class _NoRoute(Handler):
 class Flow(Receiver, Handler):
     """One request on its way: the handler of the client's side, the receiver of the upstream's."""
 
-    __slots__ = (
-        "_attempt", "_chunked_answer", "_client", "_connection", "_head", "_held", "_held_bytes",
-        "_keep", "_out", "_paused_client", "_paused_upstream", "_proxy", "_request_ended",
-        "_route", "_sent", "_started_s", "_tap", "_tunnel",
-    )  # fmt: skip
+    # Defaults, so that making a flow stores only what differs.
+    _connection: ClientConnection | None = None
+    _attempt: asyncio.Task[None] | None = None
+    _held: list[bytes] | None = None  # what waits for a connection
+    _held_bytes = 0
+    _sent: list[bytes] | None = None  # what a retry would send again
+    _request_ended = False
+    _chunked_answer = False
+    _keep = False
+    _tunnel = False
+    _paused_client = False
+    _paused_upstream = False
 
     def __init__(
         self, proxy: Proxy, client: ServerConnection, head: RequestHead, route: Route, tap: Tap
@@ -157,36 +160,37 @@ class Flow(Receiver, Handler):
         self._route = route
         self._tap = tap
         self._started_s = client.started_s
-        self._connection: ClientConnection | None = None
-        self._attempt: asyncio.Task[None] | None = None
-        self._held: list[bytes] = []  # what waits for a connection
-        self._held_bytes = 0
-        self._sent: list[bytes] | None = None  # what a retry would send again
-        self._request_ended = False
         self._out: list[bytes] = []  # of the answer, until it is flushed
-        self._chunked_answer = False
-        self._keep = False
-        self._tunnel = False
-        self._paused_client = False
-        self._paused_upstream = False
 
     # -- the client's side ----------------------------------------------------
 
-    def start(self) -> None:
-        """See `Handler`: send the head on."""
+    def start(self, body: bytes | None) -> None:
+        """See `Handler`: send the request on."""
         proxy, head, route = self._proxy, self._head, self._route
-        proxy.flows.add(self)
-        onward = head.onward(route.upstream.authority.encode(), route.base_path.encode())
-        connection = proxy.pool_of(route).take(route.upstream, head.method)
+        proxy.active += 1
+        upstream = route.upstream
+        onward = head.onward(upstream, route.base_path)
+        if body is not None:
+            self._request_ended = True
+            if body:
+                self._tap.request_data(body)
+                proxy.slot[_REQUEST_BYTES] += len(body)
+                onward += body
+            self._tap.request_end()
+        connection = proxy.pool_of(route).take(upstream, head.method)
         if connection is None:
             self._hold(onward)
             self._connect()
             return
         self._connection = connection
+        connection.begin(self, head.method, upgradable=head.upgrade is not None)
         if head.method in IDEMPOTENT:
             self._sent = []
-        connection.begin(self, head.method, upgradable=head.upgrade is not None)
-        self._send(onward)
+            self._send(onward)
+        else:
+            connection.write(onward)
+        if body is not None:
+            connection.request_sent()
 
     def request_data(self, data: bytes) -> None:
         """See `Handler`."""
@@ -216,7 +220,7 @@ class Flow(Receiver, Handler):
 
     def client_gone(self, reason: str) -> None:
         """See `Handler`."""
-        self._leave()
+        self._proxy.active -= 1
         if self._request_ended:
             # Production saw the whole request, so it is recorded, with what became of it.
             self._tap.fail(reason, self._duration_us())
@@ -252,28 +256,45 @@ class Flow(Receiver, Handler):
 
     def on_head(self, head: ResponseHead) -> None:
         """See `Receiver`."""
-        client = self._client
+        self._begin_answer(head)
+        if head.status == 101:
+            self._start_tunnel(head)
+        else:
+            self._out.append(self._answer_head(head))
+            self._client.answer_started = True
+
+    def on_whole(self, head: ResponseHead, body: bytes) -> None:
+        """See `Receiver`."""
+        self._begin_answer(head)
+        answer = self._answer_head(head)
+        if body:
+            self._tap.response_data(body)
+            self._proxy.slot[_RESPONSE_BYTES] += len(body)
+            answer += body
+        self._end_answer(answer)
+
+    def _begin_answer(self, head: ResponseHead) -> None:
         self._sent = None
         self._proxy.slot[_RESPONSES[min(head.status // 100, 5)]] += 1
         self._tap.response_head(head)
-        if head.status == 101:
-            self._start_tunnel(head)
-            return
-        keep = self._head.keep_alive and client.may_keep
-        chunked = head.framing in (CHUNKED, UNTIL_CLOSE)
+
+    def _answer_head(self, head: ResponseHead) -> bytes:
+        keep = self._head.keep_alive and self._client.may_keep
+        chunked = head.framing < 0  # CHUNKED or UNTIL_CLOSE
+        connection = b""
         if self._head.version == 0:
             keep = keep and not chunked
             announced = chunked = False
+            if keep:
+                connection = b"keep-alive"
         else:
             # A HEAD's answer and a 304 say how the body would have been framed.
-            announced = chunked or (
-                head.framing == 0 and head.status != 204 and b"transfer-encoding" in head.special
-            )
+            announced = chunked or (head.is_chunked and head.status != 204)
+        if not keep:
+            connection = b"close"
         self._chunked_answer = chunked
         self._keep = keep
-        connection = (b"" if self._head.version == 1 else b"keep-alive") if keep else b"close"
-        self._out.append(head.onward(chunked=announced, connection=connection))
-        client.answer_started = True
+        return head.onward(chunked=announced, connection=connection)
 
     def on_data(self, data: bytes) -> None:
         """See `Receiver`."""
@@ -295,23 +316,32 @@ class Flow(Receiver, Handler):
 
     def on_complete(self, trailers: bytes) -> None:
         """See `Receiver`."""
-        self._leave()
         if self._tunnel:
+            self._proxy.active -= 1
             self._client.close()
             return
         if self._chunked_answer:
             self._out.append(last_chunk(trailers))
         if trailers:
             self._tap.response_end(fields(trailers))
+        self._end_answer(b"".join(self._out))
+
+    def _end_answer(self, last: bytes) -> None:
         self._connection = None
+        self._proxy.active -= 1
         # The record goes first: what a client saw the end of is never missing, even
         # if this process is killed now. The stamp stands before both, so that no
         # later request of the same client can seem to overlap this one.
-        self._end_tap()
-        self._client.write(b"".join(self._out))
+        if self._request_ended:
+            self._tap.finish(self._duration_us())
+        else:
+            # Answered before the request was read: what was read is no whole request.
+            self._tap.abandon("answered_early")
+        client = self._client
+        client.write(last)
         if self._paused_client:
-            self._client.resume_reading()
-        self._client.finish(keep=self._keep)
+            client.resume_reading()
+        client.finish(keep=self._keep)
 
     def on_failure(self, failure: Failure) -> None:
         """See `Receiver`."""
@@ -327,7 +357,7 @@ class Flow(Receiver, Handler):
             self._held, self._sent = self._sent, None
             self._connect()
             return
-        self._leave()
+        self._proxy.active -= 1
         self._proxy.slot[INDEX[f"failed_{failure.kind}"]] += 1
         if self._request_ended:
             self._tap.fail(failure.kind, self._duration_us())
@@ -360,7 +390,7 @@ class Flow(Receiver, Handler):
         self._proxy.slot[_UPSTREAM_CONNECTIONS] += 1
         self._connection = result
         self._paused_upstream = False
-        held, self._held = self._held, []
+        held, self._held = self._held or [], None
         result.begin(self, self._head.method, upgradable=self._head.upgrade is not None)
         result.write(b"".join(held))
         if self._request_ended:
@@ -381,6 +411,8 @@ class Flow(Receiver, Handler):
         connection.write(data)
 
     def _hold(self, data: bytes) -> None:
+        if self._held is None:
+            self._held = []
         self._held.append(data)
         self._held_bytes += len(data)
         if self._held_bytes > _MAX_HELD_BYTES and not self._paused_client:
@@ -412,15 +444,5 @@ class Flow(Receiver, Handler):
             to_head=self._head.method == b"HEAD",
         )
 
-    def _end_tap(self) -> None:
-        if self._request_ended:
-            self._tap.finish(self._duration_us())
-        else:
-            # Answered before the request was read: what was read is no whole request.
-            self._tap.abandon("answered_early")
-
     def _duration_us(self) -> int:
         return round((self._proxy.loop.time() - self._started_s) * 1e6)
-
-    def _leave(self) -> None:
-        self._proxy.flows.discard(self)

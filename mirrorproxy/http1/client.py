@@ -50,6 +50,13 @@ class Receiver:
     def on_data(self, data: bytes) -> None:
         """A piece of the body came, out of its framing."""
 
+    def on_whole(self, head: ResponseHead, body: bytes) -> None:
+        """The final answer came in one read; instead of on_head, on_data and on_complete."""
+        self.on_head(head)
+        if body:
+            self.on_data(body)
+        self.on_complete(b"")
+
     def on_flush(self) -> None:
         """All that was read so far has been handed over; more will come."""
 
@@ -131,8 +138,10 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes of the request, framing included."""
-        if self._transport is not None:
-            self._transport.write(data)
+        transport = self._transport
+        # A transport that found its socket broken raises until it has said so.
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
 
     def request_sent(self) -> None:
         """Say that the request is complete: from here on the answer's head is waited for.
@@ -214,50 +223,51 @@ class ClientConnection(asyncio.Protocol):
 
     def _read(self, data: bytes, receiver: Receiver) -> None:
         while self._head is None:
-            end = data.find(b"\r\n\r\n", self._searched)
-            if end < 0:
-                self._keep(data)
+            head = None
+            # A head that came in pieces is looked at again only once its end is there.
+            if self._searched == 0 or data.find(b"\r\n\r\n", self._searched) >= 0:
+                head = parse_response(data, to_head=self._to_head)
+            if head is None or len(head.raw) > self._limits.max_head_bytes:
+                self._await_head(data)
                 return
             self._searched = 0
-            head = parse_response(data[: end + 4], to_head=self._to_head)
-            data = data[end + 4 :]
-            if head.status == 101:
-                self._start_tunnel(head, data, receiver)
-                return
+            size = len(head.raw)
             if head.status >= 200:
+                if head.framing == len(data) - size:  # nearly every answer: whole, in one read
+                    self._head = head
+                    self._given_back(leftover=False)
+                    receiver.on_whole(head, data[size:])
+                    return
                 self._head = head
+                self.deadline = self._total_deadline
+                self._decoder = decoder(head.framing, 502, self._limits.max_head_bytes)
                 receiver.on_head(head)
+            elif head.status == 101:
+                self._start_tunnel(head, data[size:], receiver)
+                return
             else:
                 receiver.on_informational(head)
-                if not data:
-                    return
-            if self.receiver is not receiver:
+            data = data[size:]
+            if self.receiver is not receiver or (not data and self._decoder is None):
                 return
-        framing = self._head.framing
-        if self._decoder is None:
-            self.deadline = self._total_deadline
-            if framing == len(data):  # nearly every answer: whole, in one read
-                if data:
-                    receiver.on_data(data)
-                self._complete(receiver, b"", leftover=False)
-                return
-            self._decoder = decoder(framing, 502, self._limits.max_head_bytes)
-        if not data:
+        body = self._decoder
+        if body is None:
             return
         pieces: list[bytes] = []
-        taken = self._decoder.feed(data, pieces)
+        taken = body.feed(data, pieces) if data and not body.done else 0
         for piece in pieces:
             receiver.on_data(piece)
             if self.receiver is not receiver:
                 return
-        if self._decoder.done:
-            self._complete(receiver, self._decoder.trailers, leftover=taken < len(data))
+        if body.done:
+            self._given_back(leftover=taken < len(data))
+            receiver.on_complete(body.trailers)
 
-    def _keep(self, data: bytes) -> None:
+    def _await_head(self, data: bytes) -> None:
         if len(data) > self._limits.max_head_bytes:
             raise PeerError(502, "a response head that is too long")
         self._buffer = data
-        self._searched = max(0, len(data) - 3)
+        self._searched = max(1, len(data) - 3)
 
     def _start_tunnel(self, head: ResponseHead, data: bytes, receiver: Receiver) -> None:
         if not self._upgradable:
@@ -269,18 +279,19 @@ class ClientConnection(asyncio.Protocol):
         if data and self.receiver is receiver:
             receiver.on_data(data)
 
-    def _complete(self, receiver: Receiver, trailers: bytes, *, leftover: bool) -> None:
+    def _given_back(self, *, leftover: bool) -> None:
+        """End the exchange before its receiver is told, who then finds the connection warm."""
         head = self._head
-        reusable = (
-            head is not None and head.keep_alive and head.framing != UNTIL_CLOSE and not leftover
-        )
         self.receiver = None
         self._head = None
         self._decoder = None
-        # The connection is given back first: the receiver may start the next
-        # exchange at once, and finds it warm.
-        self._end(reusable=reusable and self._request_sent and not self._half_closed)
-        receiver.on_complete(trailers)
+        self._end(
+            reusable=head is not None
+            and head.keep_alive
+            and head.framing != UNTIL_CLOSE
+            and self._request_sent
+            and not (leftover or self._half_closed)
+        )
 
     def _end(self, *, reusable: bool) -> None:
         transport = self._transport
@@ -297,8 +308,10 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """See asyncio.Protocol."""
-        if self.receiver is not None and isinstance(self._decoder, CloseDecoder):
-            self._complete(self.receiver, b"", leftover=False)
+        receiver = self.receiver
+        if receiver is not None and isinstance(self._decoder, CloseDecoder):
+            self._given_back(leftover=False)
+            receiver.on_complete(b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""

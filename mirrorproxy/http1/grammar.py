@@ -13,6 +13,7 @@ a lone "chunked".
 
 from __future__ import annotations
 
+import functools
 import re
 
 from mirrorproxy.errors import PeerError
@@ -27,25 +28,33 @@ UNTIL_CLOSE = -2
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 # Field content: no control bytes but the tab. Bytes above 0x7f are opaque (obs-text).
 _VALUE = rb"[^\x00-\x08\x0a-\x1f\x7f]"
-_FIELDS = rb"((?:" + _TOKEN + rb"++:" + _VALUE + rb"*+\r\n)*+)\r\n"
+_FIELDS = rb"(?:" + _TOKEN + rb"++:" + _VALUE + rb"*+\r\n)*+\r\n"
 
 REQUEST_HEAD = re.compile(
     rb"(" + _TOKEN + rb"++) ([\x21-\x7e\x80-\xff]++) HTTP/1\.([01])\r\n" + _FIELDS
 )
+"""Groups: method, target, minor version. The header lines begin 2 bytes behind the last."""
+
 RESPONSE_HEAD = re.compile(
-    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: (" + _VALUE + rb"*+))?\r\n" + _FIELDS
+    rb"HTTP/1\.([01]) ([1-9][0-9]{2})((?: " + _VALUE + rb"*+)?+)\r\n" + _FIELDS
 )
+"""Groups: minor version, status, reason with its space. The lines begin as above."""
+
 TRAILERS = re.compile(_FIELDS)
+
+BARE_LF = re.compile(rb"(?<!\r)\n")
 
 _FIELD = re.compile(r"([^:]++):[ \t]*+([^\r]*+)\r\n")
 _VERSION = re.compile(rb"[^\r\n]*? HTTP/([0-9]+\.[0-9]+)\r?\n")
 
-# One search finds whatever steers the connection; most heads behind a load
-# balancer have only Host and Content-Length.
-_SPECIAL = re.compile(
+# One search finds whatever steers framing, routing or the connection. Most heads
+# behind a load balancer have only Host and Content-Length of these.
+SPECIAL = re.compile(
     rb"\n(host|content-length|transfer-encoding|connection|keep-alive|proxy-connection"
-    rb"|te|upgrade|expect|http2-settings|x-mirrorproxy-app):[ \t]*+([^\r]*+)"
+    rb"|te|upgrade|http2-settings|x-mirrorproxy-app):[ \t]*+([^\r]*+)"
 )
+"""Finds those lines in a lower-case head. Groups: name; value, maybe with white space behind."""
+
 _HOST = re.compile(
     rb"(?:\[[0-9a-f:.]++(?:%25[0-9a-z\-._~]++)?\]|[0-9a-z\-._~!$&'()*+;=%]++)(?::[0-9]{0,5}+)?+"
 )
@@ -56,7 +65,7 @@ _STRICT_TARGET = re.compile(rb"(?:[0-9A-Za-z\-._~!$&'()*+,;=:@/?\[\]]|%[0-9A-Fa-
 _MAX_LENGTH_DIGITS = 18  # below 2**63, so that no peer's integer overflows
 
 Special = dict[bytes, list[bytes]]
-"""Lower-case names of headers that steer the connection -> their lower-case values."""
+"""Lower-case names of the lines that `SPECIAL` finds -> their lower-case values, in order."""
 
 
 def fields(block: bytes) -> HeaderList:
@@ -69,37 +78,24 @@ def fields(block: bytes) -> HeaderList:
     return pairs
 
 
-def special_fields(block: bytes) -> Special:
-    """Return the headers of a valid block that steer framing, routing or the connection."""
-    found: Special = {}
-    for name, value in _SPECIAL.findall(b"\n" + block.lower()):
-        if name in found:
-            found[name].append(value.rstrip(b" \t"))
-        else:
-            found[name] = [value.rstrip(b" \t")]
-    return found
-
-
 def options(special: Special, name: bytes) -> list[bytes]:
-    """Return the comma-separated, lower-case members of a header of `special_fields`."""
+    """Return the comma-separated, lower-case members of one of the special headers."""
     members = (part.strip(b" \t") for value in special.get(name, ()) for part in value.split(b","))
     return [member for member in members if member]
 
 
-def content_length(values: list[bytes], status: int) -> int:
-    """Return the length in bytes that one well-formed Content-Length gives.
+def content_length(value: bytes, status: int) -> int:
+    """Return the length in bytes that a Content-Length gives.
 
-    status: what a `PeerError` says otherwise (400 to a client, 502 of an upstream).
+    status: what a `PeerError` says if it is malformed (400 to a client, 502 of an upstream).
     """
-    if len(values) != 1:
-        raise PeerError(status, "more than one Content-Length")
-    value = values[0]
     if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
         raise PeerError(status, "malformed Content-Length")
     return int(value)
 
 
-def _check_chunked(special: Special, version: int, status: int) -> None:
+def check_chunked(special: Special, version: int, status: int) -> None:
+    """Accept a lone "chunked" in HTTP/1.1 without a Content-Length; refuse all else."""
     if b"content-length" in special:
         raise PeerError(status, "Content-Length together with Transfer-Encoding")
     if version == 0:
@@ -108,61 +104,23 @@ def _check_chunked(special: Special, version: int, status: int) -> None:
         raise PeerError(status, "a transfer coding other than a lone chunked")
 
 
-def request_framing(special: Special, version: int) -> int:
-    """Return a request's body length in bytes (0: none), or CHUNKED.
+@functools.lru_cache(maxsize=1024)
+def is_host(value: bytes) -> bool:
+    """Tell whether a lower-case value is a host, with or without a port."""
+    return _HOST.fullmatch(value) is not None
+
+
+def check_authority(host: bytes, target: bytes) -> None:
+    """Accept an absolute-form target whose authority is valid and what Host says, if it does.
 
     Raises PeerError(400).
     """
-    if b"transfer-encoding" in special:
-        _check_chunked(special, version, 400)
-        return CHUNKED
-    lengths = special.get(b"content-length")
-    return content_length(lengths, 400) if lengths else 0
-
-
-def response_framing(special: Special, version: int, status: int, *, to_head: bool) -> int:
-    """Return a response's body length in bytes (0: none), CHUNKED or UNTIL_CLOSE.
-
-    to_head: whether it answers a HEAD request. Framing headers are checked even
-    where the status leaves no room for a body: the next reader may not know that.
-    Raises PeerError(502).
-    """
-    length = UNTIL_CLOSE
-    if b"transfer-encoding" in special:
-        _check_chunked(special, version, 502)
-        length = CHUNKED
-    elif lengths := special.get(b"content-length"):
-        length = content_length(lengths, 502)
-    if to_head or status < 200 or status in (204, 304):
-        return 0
-    return length
-
-
-def check_host(special: Special, version: int, target: bytes) -> bytes:
-    """Return the host of a request, lower-case with its port; b"" for HTTP/1.0 without one.
-
-    Raises PeerError(400) when it is missing, repeated, invalid, or differs from
-    the authority of an absolute-form target.
-    """
-    hosts = special.get(b"host")
-    if not hosts:
-        if version == 1:
-            raise PeerError(400, "no Host")
-        host = b""
-    elif len(hosts) > 1:
-        raise PeerError(400, "more than one Host")
-    else:
-        host = hosts[0]
-        if not _HOST.fullmatch(host):
-            raise PeerError(400, "invalid Host")
-    if target[:1] != b"/" and target != b"*":
-        absolute = _ABSOLUTE.match(target)
-        authority = absolute[1].lower() if absolute else b""
-        if not _HOST.fullmatch(authority):
-            raise PeerError(400, "invalid authority in the target")
-        if host and authority != host:
-            raise PeerError(400, "Host differs from the target's authority")
-    return host
+    absolute = _ABSOLUTE.match(target)
+    authority = absolute[1].lower() if absolute else b""
+    if not is_host(authority):
+        raise PeerError(400, "invalid authority in the target")
+    if host and authority != host:
+        raise PeerError(400, "Host differs from the target's authority")
 
 
 def check_target(method: bytes, target: bytes, *, strict: bool) -> None:

@@ -11,35 +11,28 @@ import re
 from mirrorproxy.errors import PeerError
 from mirrorproxy.headers import end_to_end, values
 from mirrorproxy.http1.grammar import (
+    BARE_LF,
     CHUNKED,
     REQUEST_HEAD,
     RESPONSE_HEAD,
+    SPECIAL,
+    UNTIL_CLOSE,
     Special,
-    check_host,
+    check_authority,
+    check_chunked,
     check_target,
+    content_length,
     fields,
+    is_host,
     options,
-    request_framing,
-    response_framing,
-    special_fields,
     why_no_request,
 )
+from mirrorproxy.http1.origin import Origin
 from mirrorproxy.record import HeaderList
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 """RFC 9110, 9.2.2: sent twice, these leave the target as sent once."""
 
-# Headers of one connection; the framing ones are written anew from what was decoded.
-_DROPPED = (
-    b"connection",
-    b"keep-alive",
-    b"proxy-connection",
-    b"te",
-    b"transfer-encoding",
-    b"upgrade",
-    b"http2-settings",
-    b"x-mirrorproxy-app",
-)
 # A client cannot have these taken out by naming them in Connection: they decide
 # framing, routing, or who the application believes the client to be.
 _PROTECTED = re.compile(
@@ -50,63 +43,104 @@ _PROTECTED = re.compile(
 class RequestHead:
     """One request's head.
 
-    method, target: as received. version: 0 or 1, the minor version. block: the
-    raw header lines, each with its CRLF. host: lower-case with its port, b"" in
-    HTTP/1.0 without one. framing: body length in bytes, or CHUNKED. keep_alive:
-    whether the client wants the connection kept. upgrade: the protocol asked
-    for, as received, or None (h2c is never offered on). app: the value of
+    method, target: as received. version: 0 or 1, the minor version. raw: the
+    head's bytes, final empty line included. host: lower-case with its port, b""
+    in HTTP/1.0 without one. framing: body length in bytes, or CHUNKED.
+    keep_alive: whether the client wants the connection kept. upgrade: the protocol
+    asked for, as received, or None (h2c is never offered on). app: the value of
     X-Mirrorproxy-App, lower-case, or None.
     """
 
     __slots__ = (
-        "app", "block", "framing", "host", "keep_alive", "method", "special", "target", "upgrade",
-        "version",
+        "_lines_at", "_special", "app", "framing", "host", "keep_alive", "method", "raw",
+        "target", "upgrade", "version",
     )  # fmt: skip
 
-    def __init__(
-        self, method: bytes, target: bytes, version: int, block: bytes, *, strict: bool = False
-    ) -> None:
-        self.method = method
-        self.target = target
-        self.version = version
-        self.block = block
-        self.special: Special = special_fields(block)
-        check_target(method, target, strict=strict)
-        self.host = check_host(self.special, version, target)
-        self.framing = request_framing(self.special, version)
-        self.keep_alive = version == 1
+    def __init__(self, match: re.Match[bytes], *, strict: bool) -> None:
+        method, target, version = match.groups()
+        self.method: bytes = method
+        self.target: bytes = target
+        self.version = 1 if version == b"1" else 0
+        self.raw: bytes = match[0]
+        self._lines_at = match.end(3) + 2
+        self._special: Special | None = None  # only where there is more than the usual
+        self.framing = 0
+        self.keep_alive = self.version == 1
         self.upgrade: bytes | None = None
-        if b"connection" in self.special:
-            wanted = options(self.special, b"connection")
-            if b"close" in wanted:
-                self.keep_alive = False
-            elif b"keep-alive" in wanted:
-                self.keep_alive = True
-            if b"upgrade" in wanted and version == 1:
-                self.upgrade = _offered_upgrade(block, self.special)
-        app = self.special.get(b"x-mirrorproxy-app")
-        self.app = app[-1] if app else None
+        self.app: bytes | None = None
+        host = length = None
+        found = SPECIAL.findall(self.raw.lower())
+        for name, value in found:
+            if name == b"host":
+                if host is not None:
+                    raise PeerError(400, "more than one Host")
+                host = value.rstrip(b" \t")
+            elif name == b"content-length":
+                if length is not None:
+                    raise PeerError(400, "more than one Content-Length")
+                length = value.rstrip(b" \t")
+                self.framing = content_length(length, 400)
+            else:
+                self._special = {}
+        if host is None:
+            if self.version == 1:
+                raise PeerError(400, "no Host")
+            host = b""
+        elif not is_host(host):
+            raise PeerError(400, "invalid Host")
+        self.host: bytes = host
+        if strict or target[0] != 47 or method == b"CONNECT":  # 47: a slash
+            check_target(method, target, strict=strict)
+            if target[0] != 47 and target != b"*":
+                check_authority(host, target)
+        if self._special is not None:
+            self._steer(_by_name(found))
+
+    def _steer(self, special: Special) -> None:
+        self._special = special
+        if b"transfer-encoding" in special:
+            check_chunked(special, self.version, 400)
+            self.framing = CHUNKED
+        if b"connection" in special:
+            wanted = options(special, b"connection")
+            self.keep_alive = _keeps(wanted, self.version)
+            if b"upgrade" in wanted and self.version == 1:
+                self.upgrade = _offered_upgrade(self.block, special)
+        if b"x-mirrorproxy-app" in special:
+            self.app = special[b"x-mirrorproxy-app"][-1]
+
+    @property
+    def special(self) -> Special:
+        """What `grammar.SPECIAL` finds, by name; empty for no more than Host and Content-Length."""
+        return self._special or {}
+
+    @property
+    def block(self) -> bytes:
+        """The header lines, each with its CRLF."""
+        return self.raw[self._lines_at : -2]
 
     def headers(self) -> HeaderList:
         """Return the header lines as received, as latin-1 text."""
         return fields(self.block)
 
-    def onward(self, default_host: bytes, base_path: bytes = b"") -> bytes:
+    def onward(self, upstream: Origin, base_path: str = "") -> bytes:
         """Return the head to send to the upstream, framing included.
 
-        default_host: what Host says where an HTTP/1.0 client sent none.
+        upstream: what Host says where an HTTP/1.0 client sent none.
         base_path: put before a target in origin-form; no final slash.
         """
-        block = _without_connection_fields(self.block, self.special)
+        if self._special is None and self.version == 1 and not base_path:
+            return self.raw
+        block = _cut(self.block, self._special)
         if not self.host:
-            block = b"Host: " + default_host + b"\r\n" + block
+            block = b"Host: %b\r\n%b" % (upstream.authority.encode(), block)
         if self.framing == CHUNKED:
             block += b"Transfer-Encoding: chunked\r\n"
         if self.upgrade:
             block += b"Connection: Upgrade\r\nUpgrade: " + self.upgrade + b"\r\n"
         target = self.target
         if base_path and target[:1] == b"/":
-            target = base_path + target
+            target = base_path.encode() + target
         return b"%b %b HTTP/1.1\r\n%b\r\n" % (self.method, target, block)
 
 
@@ -114,27 +148,49 @@ class ResponseHead:
     """One response's head; the same meanings as in `RequestHead`.
 
     framing: body length in bytes, CHUNKED or UNTIL_CLOSE; 0 where the status or
-    a HEAD request leaves no body. keep_alive: whether the upstream keeps its connection.
+    a HEAD request leaves no body. keep_alive: whether the upstream keeps its
+    connection. is_chunked: whether the head says so, even where no body follows.
     """
 
-    __slots__ = ("block", "framing", "keep_alive", "reason", "special", "status", "version")
+    __slots__ = (
+        "_lines_at", "_special", "framing", "is_chunked", "keep_alive", "raw", "status", "version",
+    )  # fmt: skip
 
-    def __init__(
-        self, status: int, reason: bytes, version: int, block: bytes, *, to_head: bool = False
-    ) -> None:
-        self.status = status
-        self.reason = reason
-        self.version = version
-        self.block = block
-        self.special: Special = special_fields(block)
-        self.framing = response_framing(self.special, version, status, to_head=to_head)
-        self.keep_alive = version == 1
-        if b"connection" in self.special:
-            wanted = options(self.special, b"connection")
-            if b"close" in wanted:
-                self.keep_alive = False
-            elif b"keep-alive" in wanted:
-                self.keep_alive = True
+    def __init__(self, match: re.Match[bytes], *, to_head: bool) -> None:
+        version, status_text, _ = match.groups()
+        self.version = 1 if version == b"1" else 0
+        self.status = status = int(status_text)
+        self.raw: bytes = match[0]
+        self._lines_at = match.end(3) + 2
+        self._special: Special | None = None
+        self.keep_alive = self.version == 1
+        self.is_chunked = False
+        length = UNTIL_CLOSE
+        found = SPECIAL.findall(self.raw.lower())
+        for name, value in found:
+            if name == b"content-length":
+                if length != UNTIL_CLOSE:
+                    raise PeerError(502, "more than one Content-Length")
+                length = content_length(value.rstrip(b" \t"), 502)
+            elif name != b"host":
+                self._special = {}
+        if self._special is not None:
+            self._special = special = _by_name(found)
+            if b"transfer-encoding" in special:
+                check_chunked(special, self.version, 502)
+                self.is_chunked = True
+                length = CHUNKED
+            if b"connection" in special:
+                self.keep_alive = _keeps(options(special, b"connection"), self.version)
+        # Framing headers are checked above even where the status leaves no room
+        # for a body: the next reader may not know that.
+        no_body = to_head or status < 200 or status in (204, 304)
+        self.framing = 0 if no_body else length
+
+    @property
+    def block(self) -> bytes:
+        """The header lines, each with its CRLF."""
+        return self.raw[self._lines_at : -2]
 
     def headers(self) -> HeaderList:
         """Return the header lines as received, as latin-1 text."""
@@ -146,44 +202,49 @@ class ResponseHead:
         chunked: whether the body that follows will be chunked. connection: the
         value of our own Connection header, b"" for none.
         """
-        block = _without_connection_fields(self.block, self.special)
-        if (self.status < 200 or self.status == 204) and b"content-length" in self.special:
-            block = _remove(block, (b"content-length",))  # RFC 9110, 8.6: never in these
+        bodiless = self.status < 200 or self.status == 204  # RFC 9110, 8.6: no Content-Length
+        special = self._special
+        if special is None and not chunked and not connection and self.version and not bodiless:
+            return self.raw
+        block = _cut(self.block, special)
+        if bodiless:
+            block = _without(block, frozenset({b"content-length"}))
         if chunked:
             block += b"Transfer-Encoding: chunked\r\n"
-        if self.status in (101, 426) and b"upgrade" in self.special:
+        if special and self.status in (101, 426) and b"upgrade" in special:
             also = b", " + connection if connection else b""
             upgrade = _raw_upgrade(self.block)
             block += b"Connection: Upgrade%b\r\nUpgrade: %b\r\n" % (also, upgrade)
         elif connection:
             block += b"Connection: " + connection + b"\r\n"
-        return b"HTTP/1.1 %d %b\r\n%b\r\n" % (self.status, self.reason, block)
+        return b"HTTP/1.1%b%b\r\n" % (self.raw[8 : self._lines_at], block)
 
 
-def parse_request(head: bytes, *, strict: bool = False) -> RequestHead:
-    """Return the request whose head these bytes are, final empty line included.
+def parse_request(data: bytes, *, strict: bool = False) -> RequestHead | None:
+    """Return the request whose head these bytes begin with; None while it is incomplete.
 
     Raises PeerError (400, 501 or 505).
     """
-    match = REQUEST_HEAD.fullmatch(head)
-    if match is None:
-        raise why_no_request(head)
-    method, target, version, block = match.groups()
-    return RequestHead(method, target, 1 if version == b"1" else 0, block, strict=strict)
+    match = REQUEST_HEAD.match(data)
+    if match is not None:
+        return RequestHead(match, strict=strict)
+    # A bare LF may be where others see the end of the head: nothing to wait for.
+    if b"\r\n\r\n" in data or BARE_LF.search(data):
+        raise why_no_request(data)
+    return None
 
 
-def parse_response(head: bytes, *, to_head: bool = False) -> ResponseHead:
-    """Return the response whose head these bytes are, final empty line included.
+def parse_response(data: bytes, *, to_head: bool = False) -> ResponseHead | None:
+    """Return the response whose head these bytes begin with; None while it is incomplete.
 
     Raises PeerError(502).
     """
-    match = RESPONSE_HEAD.fullmatch(head)
-    if match is None:
+    match = RESPONSE_HEAD.match(data)
+    if match is not None:
+        return ResponseHead(match, to_head=to_head)
+    if b"\r\n\r\n" in data or BARE_LF.search(data):
         raise PeerError(502, "malformed response head")
-    version, status, reason, block = match.groups()
-    return ResponseHead(
-        int(status), reason or b"", 1 if version == b"1" else 0, block, to_head=to_head
-    )
+    return None
 
 
 def serialize_request(
@@ -206,10 +267,22 @@ def serialize_request(
         head = f"{method} {target} HTTP/1.1\r\n{''.join(lines)}\r\n".encode("latin-1")
     except UnicodeEncodeError as error:
         raise ValueError("a head can only hold latin-1 text") from error
-    match = REQUEST_HEAD.fullmatch(head)
-    if match is None or match[4].count(b"\r\n") != len(lines):
+    if not REQUEST_HEAD.fullmatch(head) or head.count(b"\r\n") != len(lines) + 2:
         raise ValueError("the method, target or a header holds bytes that HTTP does not allow")
     return head
+
+
+def _by_name(found: list[tuple[bytes, bytes]]) -> Special:
+    special: Special = {}
+    for name, value in found:
+        special.setdefault(name, []).append(value.rstrip(b" \t"))
+    return special
+
+
+def _keeps(wanted: list[bytes], version: int) -> bool:
+    if version == 1:
+        return b"close" not in wanted
+    return b"keep-alive" in wanted and b"close" not in wanted
 
 
 def _raw_upgrade(block: bytes) -> bytes:
@@ -223,18 +296,30 @@ def _offered_upgrade(block: bytes, special: Special) -> bytes | None:
     return _raw_upgrade(block) or None
 
 
-def _without_connection_fields(block: bytes, special: Special) -> bytes:
-    dropped = [name for name in _DROPPED if name in special]
-    if not dropped:
+_DROPPED = re.compile(
+    rb"\n(?:connection|keep-alive|proxy-connection|te|transfer-encoding|upgrade|http2-settings"
+    rb"|x-mirrorproxy-app):[^\n]*+"
+)
+
+
+def _cut(block: bytes, special: Special | None) -> bytes:
+    """Return the lines without those of one connection; framing is written anew."""
+    if special is None:
         return block
-    dropped += [o for o in options(special, b"connection") if not _PROTECTED.fullmatch(o)]
-    return _remove(block, dropped)
+    pieces, kept_to = [], 0
+    # The lines are found in a lower-case copy and cut out of the original.
+    for match in _DROPPED.finditer(b"\n" + block.lower()):
+        pieces.append(block[kept_to : match.start()])
+        kept_to = match.end()
+    pieces.append(block[kept_to:])
+    block = b"".join(pieces)
+    named = special.get(b"connection")
+    if named is None or named in ([b"keep-alive"], [b"close"]):
+        return block
+    wanted = options(special, b"connection")
+    return _without(block, frozenset(name for name in wanted if not _PROTECTED.fullmatch(name)))
 
 
-def _remove(block: bytes, names: list[bytes] | tuple[bytes, ...]) -> bytes:
-    unwanted = frozenset(names)
-    return b"".join(
-        line
-        for line in block.splitlines(keepends=True)
-        if line.partition(b":")[0].lower() not in unwanted
-    )
+def _without(block: bytes, names: frozenset[bytes]) -> bytes:
+    lines = block.splitlines(keepends=True)
+    return b"".join(line for line in lines if line.partition(b":")[0].lower() not in names)

@@ -206,6 +206,9 @@ class _OnceMore(Receiver):
     def on_data(self, data: bytes) -> None:
         self._receiver.on_data(data)
 
+    def on_whole(self, head: ResponseHead, body: bytes) -> None:
+        self._receiver.on_whole(head, body)
+
     def on_flush(self) -> None:
         self._receiver.on_flush()
 

@@ -28,8 +28,12 @@ class Handler:
 
     __slots__ = ()
 
-    def start(self) -> None:
-        """Begin; the answer may be given at once."""
+    def start(self, body: bytes | None) -> None:
+        """Begin; the answer may be given at once.
+
+        body: the whole body where the request is complete already; request_data
+        and request_end are then not called. None: they will be.
+        """
 
     def request_data(self, data: bytes) -> None:
         """A piece of the body came, out of its framing (in a tunnel: any bytes)."""
@@ -145,8 +149,10 @@ class ServerConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes of the answer, framing included."""
-        if self._transport is not None:
-            self._transport.write(data)
+        transport = self._transport
+        # A transport that found its socket broken raises until it has said so.
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
 
     def finish(self, *, keep: bool) -> None:
         """Say that the answer is complete. keep: read the next request, else close."""
@@ -340,46 +346,51 @@ class ServerConnection(asyncio.Protocol):
 
     def _read_head(self, data: bytes) -> bytes:
         limits = self._service.limits
-        while data.startswith(b"\r\n"):  # RFC 9112, 2.2: ignore empty lines before a request
-            data = data[2:]
-            self._searched = 0
-        if not self._head_begun:
+        if data[0] == 13:  # RFC 9112, 2.2: ignore empty lines before a request
+            data = data.lstrip(b"\r\n") if data.startswith(b"\r\n") else data
             if not data:
                 return data
+        if not self._head_begun:
             self._head_begun = True
             self._started_us = wall_us()
             self.started_s = self._loop.time()
-        end = data.find(b"\r\n\r\n", self._searched)
-        if end < 0 or end > limits.max_head_bytes:
-            if len(data) > limits.max_head_bytes:
-                in_target = data.find(b"\r\n", 0, limits.max_head_bytes) < 0
-                raise PeerError(414 if in_target else 431, "a request head that is too long")
-            if self._searched == 0:
-                self.deadline = self._loop.time() + limits.head_timeout_s
-            self._buffer = data
-            self._searched = max(0, len(data) - 3)
-            return b""
+        # A head that came in pieces is looked at again only once its end is there.
+        head = None
+        if self._searched == 0 or data.find(b"\r\n\r\n", self._searched) >= 0:
+            head = parse_request(data, strict=self._service.strict)
+        if head is None or len(head.raw) > limits.max_head_bytes:
+            return self._await_head(data)
         self._searched = 0
-        head = parse_request(data[: end + 4], strict=self._service.strict)
-        body = data[end + 4 :]
         self._head_begun = False
-        whole = head.framing == 0 or head.framing == len(body)  # nearly every request
-        if whole:
-            self.deadline = NEVER
-        else:
-            self._decoder = decoder(head.framing, 400, limits.max_head_bytes)
-            self.deadline = self._loop.time() + limits.body_timeout_s
-        handler = self._handler = self._service.handler(self, head, self._started_us)
-        handler.start()
-        if not whole:
-            return body
-        if head.framing:
-            if self._handler is handler:
-                handler.request_data(body)
+        size, framing = len(head.raw), head.framing
+        body = None
+        if framing == len(data) - size:  # nearly every request: whole, in one read
+            body = data[size:]
+            rest = b""
+        elif framing == 0:
             body = b""
-        if self._handler is handler:
-            handler.request_end(b"")
-        return body
+            rest = data[size:]
+        else:
+            rest = data[size:]
+        if body is None:
+            self._decoder = decoder(framing, 400, limits.max_head_bytes)
+            self.deadline = self._loop.time() + limits.body_timeout_s
+        else:
+            self.deadline = NEVER
+        handler = self._handler = self._service.handler(self, head, self._started_us)
+        handler.start(body)
+        return rest
+
+    def _await_head(self, data: bytes) -> bytes:
+        limits = self._service.limits
+        if len(data) > limits.max_head_bytes:
+            in_target = data.find(b"\r\n", 0, limits.max_head_bytes) < 0
+            raise PeerError(414 if in_target else 431, "a request head that is too long")
+        if self._searched == 0:
+            self.deadline = self._loop.time() + limits.head_timeout_s
+        self._buffer = data
+        self._searched = max(1, len(data) - 3)
+        return b""
 
     def _read_body(self, body: BodyDecoder, data: bytes) -> bytes:
         pieces: list[bytes] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 
 import msgspec
 import pytest
@@ -61,3 +62,11 @@ def test_every_key_of_a_record_is_documented(struct: type[msgspec.Struct]):
     rows = re.findall(r"^\| (`[^|]+) \|", RECORD_PAGE.read_text(), re.MULTILINE)
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert {field.encode_name for field in msgspec.structs.fields(struct)} <= documented
+
+
+def test_the_layers_of_the_documentation_are_those_that_are_checked():
+    """A contributor reads what the check will say."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (contract,) = project["tool"]["importlinter"]["contracts"]
+    shown = [block.text.splitlines() for block in blocks(ROOT / "CONTRIBUTING.md")]
+    assert contract["layers"] in shown

@@ -134,8 +134,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
     rate: float | UnsetType = UNSET
     concurrency: int = 256
-    timeout: Seconds = Seconds(30)
-    max_lag: Seconds = Seconds(5)
+    timeout: Seconds = field(default_factory=lambda: Seconds(30))
+    max_lag: Seconds = field(default_factory=lambda: Seconds(5))
 
 
 class Target(Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,7 +144,7 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     host: Literal["target", "original"] = "target"
     auth: list[AuthEntry] | Literal["none"] = []
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     user_agent: Literal["keep", "append", "set"] = "keep"
     allow_production: bool = False
 
@@ -159,14 +159,14 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True):
     """What holds for everything that no rule says otherwise."""
 
     unmatched: Literal["skip", "send"] = "skip"
-    session: Session = Session()
+    session: Session = field(default_factory=Session)
 
 
 class RuleFile(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file."""
 
     version: Literal[1]
-    defaults: Defaults = Defaults()
+    defaults: Defaults = field(default_factory=Defaults)
     targets: dict[str, Target] = {}
     rules: list[Rule] = []
 

@@ -21,6 +21,10 @@ from mirrorproxy.rules.auth import Replacement
 _COOKIE_UNSAFE = re.compile(r'[\x00-\x20",;\\\x7f-\U0010ffff]')  # RFC 6265, 4.1.1
 
 
+# By `without_sealed_cookies`, which counts the cookies.
+_TAKEN_OUT = ("cookie", "referer")
+
+
 class Parts(NamedTuple):
     """The parts of a request that may hold sealed values. query: "" or from "?" on."""
 
@@ -34,25 +38,44 @@ def put_in(parts: Parts, replacement: Replacement) -> Parts:
     """Return the parts with a replacement put in; marks that it has no value for stay."""
     path, query, headers, body = parts
     if replacement.anonymous:
-        kept, _ = without_sealed_cookies(headers)
-        headers = [pair for pair in kept if not contains_mark(pair[1])]
+        headers = [
+            (name, value)
+            for name, value in headers
+            if name.lower() in _TAKEN_OUT or not contains_mark(value)
+        ]
     values = replacement.values
     if values:
-        path = _fill(path, values, lambda value: quote(value, safe=""))
+        path = _fill(path, values, _quote_path)
         query = _fill(query, values, quote_plus)
-        headers = [
-            (name, _fill(value, values, _cookie_value if name.lower() == "cookie" else str))
-            if "{h1:" in value
-            else (name, value)
-            for name, value in headers
-        ]
-        body = fill_body(body, first(headers, "content-type"), values)
-    if replacement.removed:
-        taken = replacement.removed - {name.lower() for name, _ in replacement.headers}
-        headers = [pair for pair in headers if pair[0].lower() not in taken]
-    for name, value in replacement.headers:
-        headers = set_header(headers, name, value)
-    return Parts(path, query, headers, body)
+        body = fill_body(body, first(headers, "content-type"), values) if body else body
+    return Parts(path, query, _put_in_headers(headers, replacement), body)
+
+
+def _put_in_headers(headers: HeaderList, replacement: Replacement) -> HeaderList:
+    """Return the headers with all of a replacement put in, in one pass."""
+    values, removed = replacement.values, replacement.removed
+    waiting = {name.lower(): (name, value) for name, value in replacement.headers}
+    given = frozenset(waiting)
+    result: HeaderList = []
+    for pair in headers:
+        lower = pair[0].lower()
+        if lower in given:
+            # Where the first of its name stood; repeats of it go.
+            if lower in waiting:
+                result.append((pair[0], waiting.pop(lower)[1]))
+        elif lower in removed:
+            continue
+        elif "{h1:" in pair[1]:
+            escaped = _cookie_value if lower == "cookie" else str
+            result.append((pair[0], _fill(pair[1], values, escaped)))
+        else:
+            result.append(pair)
+    result += waiting.values()
+    return result
+
+
+def _quote_path(value: str) -> str:
+    return quote(value, safe="")
 
 
 def _fill(text: str, values: Mapping[str, str], escaped: Callable[[str], str | None]) -> str:
@@ -122,7 +145,7 @@ def without_sealed_cookies(headers: HeaderList) -> tuple[HeaderList, int]:
     removed = 0
     for name, value in headers:
         lower = name.lower()
-        if lower not in ("cookie", "referer") or not contains_mark(value):
+        if lower not in _TAKEN_OUT or not contains_mark(value):
             result.append((name, value))
         elif lower == "cookie":
             pairs = [pair for pair in value.split(";") if pair.strip()]

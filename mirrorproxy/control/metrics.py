@@ -1,0 +1,209 @@
+"""Metrics: a mirror's numbers in Prometheus's text format, version 0.0.4.
+
+Pure: numbers in, text out. Counters go on over restarts, because they live in
+the spool. No label comes from a request, so that the number of series is fixed.
+Names follow Prometheus's conventions: base units, `_total` for counters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from mirrorproxy.metrics import FIELDS
+from mirrorproxy.spool.status import ShipperStatus
+
+Labels = Mapping[str, str]
+
+
+class WorkerSample(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker at this moment. up: serving; restarts: since the mirror started."""
+
+    slot: int
+    up: bool
+    restarts: int = 0
+    open_connections: int = 0
+    open_requests: int = 0
+
+
+class Scrape(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is shown.
+
+    ready: whether traffic should be sent here. started_us: when the mirror
+    started; now_us: this moment; both microseconds since 1970. totals: the
+    fields of `mirrorproxy.metrics`, added up over all slots. shipping: what the
+    shipper last said, None before it spoke.
+    """
+
+    name: str
+    version: str
+    ready: bool
+    started_us: int
+    now_us: int
+    totals: Mapping[str, int]
+    workers: tuple[WorkerSample, ...] = ()
+    shipper_up: bool = False
+    shipper_restarts: int = 0
+    shipping: ShipperStatus | None = None
+
+
+class _Family(NamedTuple):
+    """One metric with all its series. kind: "counter" or "gauge"."""
+
+    name: str
+    kind: str
+    text: str
+    samples: tuple[tuple[Labels, float], ...]
+
+
+# Field -> metric name and what it says. A family of fields shares a prefix, and
+# what follows the prefix is the value of one label.
+_COUNTERS = {
+    "seen": ("capture_seen_total", "Requests that a service took."),
+    "captured": ("capture_captured_total", "Exchanges recorded in the spool."),
+    "sampled": ("capture_sampled_total", "Exchanges left out by percent."),
+    "lost": ("capture_lost_total", "Requests in flight when a process was killed."),
+    "omitted_unsealable": (
+        "capture_bodies_omitted_total",
+        "Records with a body left out because it cannot be sealed.",
+    ),
+    "truncated": ("capture_bodies_truncated_total", "Records with a body that is not whole."),
+    "connections": ("proxy_connections_total", "Connections accepted from clients."),
+    "upstream_connections": (
+        "proxy_upstream_connections_total",
+        "Connections opened to upstreams.",
+    ),
+    "upstream_retries": (
+        "proxy_upstream_retries_total",
+        "Requests sent again because a kept connection was dead.",
+    ),
+    "refused": ("proxy_refused_total", "Requests refused because of how they were written."),
+    "request_bytes": ("proxy_request_body_bytes_total", "Bytes of request bodies forwarded."),
+    "response_bytes": ("proxy_response_body_bytes_total", "Bytes of response bodies forwarded."),
+    "tunnels": ("proxy_tunnels_total", "Connections upgraded to another protocol."),
+}
+_FAMILIES = {
+    "filtered_": (
+        "capture_filtered_total",
+        "reason",
+        "Exchanges that a filter left out.",
+    ),
+    "dropped_": (
+        "capture_dropped_total",
+        "reason",
+        "Exchanges that should have been recorded and were not.",
+    ),
+    "responses_": ("proxy_responses_total", "class", "Answers of upstreams, by class of status."),
+    "failed_": ("proxy_failures_total", "kind", "Requests that got no answer of an upstream."),
+}
+
+
+def render(scrape: Scrape) -> str:
+    """Return the text that `/metrics` answers."""
+    return "".join(
+        line
+        for family in (*_mirror(scrape), *_totals(scrape.totals), *_workers(scrape.workers),
+                       *_shipper(scrape))
+        for line in _lines(family)
+    )  # fmt: skip
+
+
+def _mirror(scrape: Scrape) -> Iterator[_Family]:
+    identity = {"name": scrape.name, "version": scrape.version}
+    yield _Family("info", "gauge", "Which mirror this is.", ((identity, 1),))
+    yield _gauge("ready", "Whether traffic should be sent here.", scrape.ready)
+    yield _gauge(
+        "start_time_seconds", "When the mirror started, since 1970.", scrape.started_us / 1e6
+    )
+
+
+def _totals(totals: Mapping[str, int]) -> Iterator[_Family]:
+    for field, (name, text) in _COUNTERS.items():
+        yield _Family(name, "counter", text, (({}, totals[field]),))
+    for prefix, (name, label, text) in _FAMILIES.items():
+        samples = tuple(
+            ({label: field.removeprefix(prefix)}, totals[field])
+            for field in FIELDS
+            if field.startswith(prefix)
+        )
+        yield _Family(name, "counter", text, samples)
+
+
+def _workers(workers: Iterable[WorkerSample]) -> Iterator[_Family]:
+    listed = [({"worker": str(worker.slot)}, worker) for worker in workers]
+    for name, kind, text, attribute in (
+        ("worker_up", "gauge", "Whether the worker serves.", "up"),
+        ("worker_restarts_total", "counter", "Restarts since the mirror started.", "restarts"),
+        ("proxy_open_connections", "gauge", "Clients connected.", "open_connections"),
+        ("proxy_open_requests", "gauge", "Requests under way.", "open_requests"),
+    ):
+        samples = tuple((labels, float(getattr(worker, attribute))) for labels, worker in listed)
+        yield _Family(name, kind, text, samples)
+
+
+def _shipper(scrape: Scrape) -> Iterator[_Family]:
+    yield _gauge("shipper_up", "Whether the shipper runs.", scrape.shipper_up)
+    yield _counter(
+        "shipper_restarts_total", "Restarts since the mirror started.", scrape.shipper_restarts
+    )
+    status = scrape.shipping
+    if status is None:
+        return
+    yield _counter("shipper_shipped_total", "Records that the sink has taken.", status.shipped)
+    yield _counter(
+        "shipper_quarantined_total", "Records that the sink refused for good.", status.quarantined
+    )
+    yield _counter(
+        "shipper_discarded_total", "Lines of the spool that are no records.", status.discarded
+    )
+    yield _counter("shipper_torn_total", "Lines that a crash cut in mid-write.", status.torn)
+    yield _counter("shipper_retries_total", "Attempts that had to be repeated.", status.retries)
+    yield _counter(
+        "shipper_missing_bodies_total",
+        "Body objects that were gone when their record was shipped.",
+        status.missing_bodies,
+    )
+    yield _gauge("spool_waiting_records", "Records not shipped yet.", status.waiting)
+    yield _gauge("spool_waiting_bytes", "Bytes not shipped yet.", status.waiting_bytes)
+    yield _gauge(
+        "spool_oldest_age_seconds", "Age of the oldest record not shipped.", status.oldest_age_s
+    )
+    yield _gauge(
+        "shipper_delay_seconds",
+        "From arrival to shipped, of the last pack.",
+        status.delay_s,
+    )
+    yield _gauge("shipper_failing", "Whether the sink or the spool fails now.", bool(status.error))
+    yield _gauge(
+        "shipper_status_age_seconds",
+        "How long ago the shipper said so; grows when it hangs.",
+        max(0, scrape.now_us - status.updated_us) / 1e6,
+    )
+
+
+def _counter(name: str, text: str, value: float) -> _Family:
+    return _Family(name, "counter", text, (({}, value),))
+
+
+def _gauge(name: str, text: str, value: float) -> _Family:
+    return _Family(name, "gauge", text, (({}, value),))
+
+
+def _lines(family: _Family) -> Iterator[str]:
+    name = f"mirrorproxy_{family.name}"
+    yield f"# HELP {name} {family.text}\n"
+    yield f"# TYPE {name} {family.kind}\n"
+    for labels, value in family.samples:
+        shown = ",".join(f'{key}="{_escape(text)}"' for key, text in labels.items())
+        yield f"{name}{{{shown}}} {_number(value)}\n" if shown else f"{name} {_number(value)}\n"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _number(value: float) -> str:
+    # Whole numbers in full: a counter past 2**53 must not lose its last digits.
+    return str(int(value)) if value == int(value) else repr(value)

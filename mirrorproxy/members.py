@@ -253,7 +253,7 @@ def _read_gzip(window: _Window, max_line_bytes: int) -> Iterator[Batch | Damage]
     damages = 0
     while window.fill(_HEADER.size) or len(window):
         begin = window.peek(0, _HEADER.size)
-        if begin.startswith(_PACKED) and begin[10:16] == _MARK:
+        if len(begin) == _HEADER.size and begin.startswith(_PACKED) and begin[10:16] == _MARK:
             yield from lines.end()
             found = _read_packed(window, lines)
         elif begin.startswith(_MAGIC):
@@ -317,25 +317,28 @@ def _read_foreign(window: _Window, lines: _Lines) -> Iterator[Batch | Damage]:
     """Read one gzip member of any maker as a flow; a line may go on in the next member."""
     unpacker = _zlib.decompressobj(31)
     offset = window.offset
+    fed = 0  # what was fed last stays in the window, to look for the next member in it
     while not unpacker.eof:
-        if not window.fill(1):
-            lines.forget()
-            yield Damage(offset, "a truncated member", None)
-            return
-        piece = window.peek(0, _CHUNK_BYTES)
-        pending = piece
-        while pending and not unpacker.eof:
+        if fed >= _CHUNK_BYTES:
+            window.drop(fed)
+            fed = 0
+        reason = "" if window.fill(fed + 1) else "a truncated member"
+        piece = window.peek(fed, fed + _CHUNK_BYTES)
+        fed += len(piece)
+        while piece and not unpacker.eof and not reason:
             try:
-                raw = unpacker.decompress(pending, _CHUNK_BYTES)
+                raw = unpacker.decompress(piece, _CHUNK_BYTES)
             except _zlib.error:
-                lines.forget()
-                yield Damage(offset, "a damaged member", None)
-                # The error shows after the damage: the next member may begin in this very piece.
-                _seek_member(window, 1 if window.offset == offset else 0)
-                return
+                reason = "a damaged member"
+                break
             yield from lines.feed(raw, offset, 0)
-            pending = unpacker.unconsumed_tail
-        window.drop(len(piece) - len(unpacker.unused_data))
+            piece = unpacker.unconsumed_tail
+        if reason:
+            lines.forget()
+            yield Damage(offset, reason, None)
+            _seek_member(window, 1 if window.offset == offset else 0)
+            return
+    window.drop(fed - len(unpacker.unused_data))
 
 
 def _skip_between(window: _Window) -> Iterator[Damage]:

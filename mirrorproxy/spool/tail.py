@@ -125,9 +125,11 @@ class Tail:
         segment = chunk.segment
         segment.taken += len(chunk.lines)
         segment.spans.extend(spans)
-        if segment.counted < segment.taken:
-            counted_before = segment.counted - chunk.start
-            segment.lines += chunk.lines.count(b"\n", counted_before)
+        if segment.counted <= chunk.start:
+            segment.lines += sum(span.count for span in spans)
+            segment.counted = segment.taken
+        elif segment.counted < segment.taken:
+            segment.lines += chunk.lines.count(b"\n", segment.counted - chunk.start)
             segment.counted = segment.taken
 
     def advance(self, totals: Totals) -> list[Span]:

@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
@@ -40,7 +40,6 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _Path = tuple[str | int, ...]
 Fail = Callable[[str, _Path], ConfigError]
-_Number = TypeVar("_Number", int, float)
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -209,14 +208,14 @@ def resolve(config: CaptureConfig, fail: Fail) -> CaptureSettings:
         workers=workers,
         strict=config.strict,
         spool=_spool(config, fail),
-        roll_bytes=_positive(config.roll.size, ("roll", "size"), fail),
-        roll_age_s=_positive(config.roll.age, ("roll", "age"), fail),
+        roll_bytes=_size(config.roll.size, ("roll", "size"), fail),
+        roll_age_s=_time(config.roll.age, ("roll", "age"), fail),
         seal=_seal(config.seal),
         seal_key_file=config.seal.key_file,
         server=_server_limits(config.limits, fail),
         client=_client_limits(config.limits, fail),
-        drain_timeout_s=config.drain_timeout,
-        ship_timeout_s=config.ship_timeout,
+        drain_timeout_s=float(config.drain_timeout),
+        ship_timeout_s=float(config.ship_timeout),
         log_level=config.log_level,
     )
 
@@ -313,10 +312,10 @@ def _spool(config: CaptureConfig, fail: Fail) -> SpoolSettings:
         raise fail("smaller than one segment", (at, "limit"))
     return SpoolSettings(
         directory=directory,
-        limit_bytes=_positive(spool.limit, (at, "limit"), fail),
-        segment_bytes=_positive(spool.segment, (at, "segment"), fail),
-        segment_age_s=_positive(spool.segment_age, (at, "segment_age"), fail),
-        body_limit_bytes=spool.body_limit,
+        limit_bytes=_size(spool.limit, (at, "limit"), fail),
+        segment_bytes=_size(spool.segment, (at, "segment"), fail),
+        segment_age_s=_time(spool.segment_age, (at, "segment_age"), fail),
+        body_limit_bytes=int(spool.body_limit),
     )
 
 
@@ -332,30 +331,38 @@ def _seal(seal: SealConfig) -> SealSettings:
 
 def _server_limits(limits: LimitsConfig, fail: Fail) -> ServerLimits:
     return ServerLimits(
-        max_head_bytes=_positive(limits.request_head, ("limits", "request_head"), fail),
-        head_timeout_s=_positive(limits.head_timeout, ("limits", "head_timeout"), fail),
-        body_timeout_s=_positive(limits.body_timeout, ("limits", "body_timeout"), fail),
-        send_timeout_s=_positive(limits.send_timeout, ("limits", "send_timeout"), fail),
-        idle_timeout_s=_positive(limits.idle_timeout, ("limits", "idle_timeout"), fail),
+        max_head_bytes=_size(limits.request_head, ("limits", "request_head"), fail),
+        head_timeout_s=_time(limits.head_timeout, ("limits", "head_timeout"), fail),
+        body_timeout_s=_time(limits.body_timeout, ("limits", "body_timeout"), fail),
+        send_timeout_s=_time(limits.send_timeout, ("limits", "send_timeout"), fail),
+        idle_timeout_s=_time(limits.idle_timeout, ("limits", "idle_timeout"), fail),
     )
 
 
 def _client_limits(limits: LimitsConfig, fail: Fail) -> ClientLimits:
-    timeout_s = limits.response_timeout
-    if timeout_s is not None:
-        _positive(timeout_s, ("limits", "response_timeout"), fail)
+    timeout_s = None
+    if limits.response_timeout is not None:
+        timeout_s = _time(limits.response_timeout, ("limits", "response_timeout"), fail)
     if limits.upstream_idle_connections < 0:
         raise fail("0 or more", ("limits", "upstream_idle_connections"))
     return ClientLimits(
-        max_head_bytes=_positive(limits.response_head, ("limits", "response_head"), fail),
-        connect_timeout_s=_positive(limits.connect_timeout, ("limits", "connect_timeout"), fail),
+        max_head_bytes=_size(limits.response_head, ("limits", "response_head"), fail),
+        connect_timeout_s=_time(limits.connect_timeout, ("limits", "connect_timeout"), fail),
         response_timeout_s=timeout_s,
-        idle_timeout_s=limits.upstream_idle_timeout,
+        idle_timeout_s=float(limits.upstream_idle_timeout),
         max_idle=limits.upstream_idle_connections,
     )
 
 
-def _positive(value: _Number, at: _Path, fail: Fail) -> _Number:
+def _size(value: Bytes, at: _Path, fail: Fail) -> int:
+    return int(_positive(value, at, fail))
+
+
+def _time(value: Seconds, at: _Path, fail: Fail) -> float:
+    return float(_positive(value, at, fail))
+
+
+def _positive(value: float, at: _Path, fail: Fail) -> float:
     if value <= 0:
         raise fail("more than 0 is needed", at)
     return value

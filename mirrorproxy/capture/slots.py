@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from mirrorproxy.capture.ledger import Shipped
 from mirrorproxy.metrics import FIELDS, INDEX, CounterFile
 from mirrorproxy.spool.checkpoint import load
 from mirrorproxy.spool.segment import SEGMENTS, SegmentName, count_lines, parse_name
@@ -113,11 +114,8 @@ def adopt(counters: CounterFile, spool: Path) -> int:
     deleted by hand), which are lost.
     Raises OSError if the spool cannot be read.
     """
-    checkpoint = load(spool)
-    totals = checkpoint.totals
-    there = totals.shipped + totals.quarantined + totals.discarded
-    for name in _segments(spool):
-        there += count_lines(name.path(spool), checkpoint.segments.get(str(name), 0))
+    spool_side = spool_totals(spool)
+    there = spool_side.shipped + spool_side.waiting + spool_side.quarantined + spool_side.discarded
     difference = there - counters.totals()["captured"]
     if difference > 0:
         numbers = counters.slot(0)
@@ -131,6 +129,26 @@ def adopt(counters: CounterFile, spool: Path) -> int:
         numbers[INDEX["lost"]] += share
         missing -= share
     return difference
+
+
+def spool_totals(spool: Path) -> Shipped:
+    """Return what became of a spool's records, while no shipper runs.
+
+    Raises OSError if it cannot be read.
+    """
+    checkpoint = load(spool)
+    totals = checkpoint.totals
+    waiting = sum(
+        count_lines(name.path(spool), checkpoint.segments.get(str(name), 0))
+        for name in _segments(spool)
+    )
+    return Shipped(
+        shipped=totals.shipped,
+        waiting=waiting,
+        quarantined=totals.quarantined,
+        discarded=totals.discarded,
+        torn=totals.torn,
+    )
 
 
 def in_flight(numbers: list[int]) -> int:

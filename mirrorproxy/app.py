@@ -1,0 +1,281 @@
+"""Entry points of the child processes: a worker, and the shipper.
+
+Started by the supervisor as ``python -m mirrorproxy.app worker|shipper``. Chooses
+the concrete classes of a process and joins them; what they do is theirs. Both
+ignore SIGINT and SIGTERM: a service manager sends those to every process at
+once, and only the supervisor knows in which order to end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import importlib
+import logging
+import os
+import resource
+import signal
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mirrorproxy.capture.child import DRAIN, receive_settings
+from mirrorproxy.capture.claim import COUNTERS, SLOT_LOCKS
+from mirrorproxy.capture.filters import Filters
+from mirrorproxy.capture.proxy import Proxy
+from mirrorproxy.capture.recorder import Recorder, ServicePolicy
+from mirrorproxy.capture.routes import Route, Routes
+from mirrorproxy.capture.seal import Sealer
+from mirrorproxy.capture.seal_key import from_hex
+from mirrorproxy.capture.seal_policy import SealPolicy
+from mirrorproxy.capture.settings import (
+    ServiceSettings,
+    ShipperSettings,
+    WorkerSettings,
+)
+from mirrorproxy.capture.slots import SLOTS, SlotLocks
+from mirrorproxy.capture.tee import TeeLimits
+from mirrorproxy.capture.worker import Worker
+from mirrorproxy.clock import wall_us
+from mirrorproxy.errors import ConfigError, MirrorproxyError
+from mirrorproxy.http1.origin import parse_origin
+from mirrorproxy.http1.pool import Pool
+from mirrorproxy.metrics import INDEX, CounterFile, Slot
+from mirrorproxy.packs import Sink
+from mirrorproxy.sinks.directory import DirectorySink
+from mirrorproxy.spool.segment import SegmentWriter
+from mirrorproxy.spool.shipper import Shipper
+from mirrorproxy.spool.shipper import run as run_shipper
+
+log = logging.getLogger("mirrorproxy")
+
+EXIT_LEFT = 1
+EXIT_FAILED = 3
+
+_MAX_FILES = 1 << 20
+
+
+def make_directory_sink(settings: ShipperSettings) -> Sink:
+    """Return the sink that writes objects below a directory."""
+    return DirectorySink(
+        Path(settings.to),
+        stream=settings.name,
+        roll_bytes=settings.roll_bytes,
+        roll_age_s=settings.roll_age_s,
+    )
+
+
+SINKS: Mapping[str, Callable[[ShipperSettings], Sink]] = {"": make_directory_sink}
+"""Sinks by the scheme of ``--to``; "" for a plain path."""
+
+
+def sink_scheme(to: str) -> str:
+    """Return the scheme that decides the sink. Raises ConfigError if no sink has it."""
+    scheme, separator, _ = to.partition("://")
+    scheme = scheme if separator else ""
+    if scheme not in SINKS:
+        known = ", ".join(f"{name}://" if name else "a directory" for name in SINKS)
+        raise ConfigError(f"{scheme}:// is not a kind of sink; known: {known}", file="--to")
+    return scheme
+
+
+def check_target(to: str) -> None:
+    """Make sure that a capture can go there. Raises ConfigError."""
+    if sink_scheme(to):
+        return
+    try:
+        Path(to).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot be made: {error.strerror}", file=to) from error
+    if not os.access(to, os.W_OK | os.X_OK):
+        raise ConfigError("cannot be written", file=to)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a child process and return its exit status."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    parser = argparse.ArgumentParser(prog="mirrorproxy.app", description=main.__doc__)
+    parser.add_argument("kind", choices=["worker", "shipper"])
+    parser.add_argument("--control", type=int, required=True, metavar="FD")
+    parser.add_argument("--listen", type=int, metavar="FD")
+    args = parser.parse_args(argv)
+    control = socket.socket(fileno=args.control)
+    try:
+        settings = receive_settings(control)
+        if args.kind == "worker":
+            return _run_worker(settings, socket.socket(fileno=args.listen), control)
+        return _run_shipper(settings, control)
+    except EOFError:
+        return EXIT_FAILED
+    except (MirrorproxyError, OSError) as error:
+        log.error("%s: %s", args.kind, error)  # noqa: TRY400 - one line says all
+        return EXIT_FAILED
+
+
+def configure_logging(level: str, who: str) -> None:
+    """Log lines to standard error, each with the time and who speaks."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=level.upper(),
+        format=f"%(asctime)s %(levelname)s {who}: %(message)s",
+        force=True,
+    )
+
+
+def _run_worker(data: bytes, listening: socket.socket, control: socket.socket) -> int:
+    settings = msgspec.json.decode(data, type=WorkerSettings)
+    configure_logging(settings.log_level, f"worker {settings.slot}")
+    _allow_many_files()
+    spool = Path(settings.spool.directory)
+    locks = SlotLocks(spool / SLOT_LOCKS)
+    if not locks.hold(settings.slot):
+        log.error("slot %d is held by another process", settings.slot)
+        return EXIT_FAILED
+    slot = CounterFile(spool / COUNTERS, SLOTS).slot(settings.slot)
+    _run_loop(_work(settings, listening, control, slot))
+    locks.close()
+    return 0
+
+
+async def _work(
+    settings: WorkerSettings, listening: socket.socket, control: socket.socket, slot: Slot
+) -> None:
+    writer = _writer(settings, slot)
+    pools = {service.name: _pool(service, settings) for service in settings.services}
+    proxy = Proxy(
+        Routes([_route(service) for service in settings.services]),
+        _recorder(settings, writer, slot),
+        lambda route: pools[route.service],
+        settings.server,
+        slot,
+        strict=settings.strict,
+    )
+    worker = Worker(
+        proxy,
+        listening,
+        control,
+        slot,
+        drain_timeout_s=settings.drain_timeout_s,
+        orphan_s=settings.orphan_s,
+    )
+    # What is loaded by now stays for good: collections need not walk over it again.
+    gc.collect()
+    gc.freeze()
+    try:
+        await worker.run()
+    finally:
+        writer.close()
+        for pool in pools.values():
+            await pool.close()
+
+
+def _writer(settings: WorkerSettings, slot: Slot) -> SegmentWriter:
+    spool = settings.spool
+    return SegmentWriter(
+        Path(spool.directory),
+        settings.slot,
+        max_segment_bytes=spool.segment_bytes,
+        max_age_s=spool.segment_age_s,
+        limit_bytes=spool.limit_bytes,
+        now_us=_Rising(slot[INDEX["segment_us"]]),
+    )
+
+
+def _recorder(settings: WorkerSettings, writer: SegmentWriter, slot: Slot) -> Recorder:
+    policy = SealPolicy(**msgspec.structs.asdict(settings.seal))
+    return Recorder(
+        sealer=Sealer(policy, from_hex(settings.seal_key)),
+        writer=writer,
+        slot=slot,
+        node=f"{settings.name}/{settings.slot}",
+        policies={service.name: _policy(service) for service in settings.services},
+        trust_forwarded=not settings.strict,
+        limits=TeeLimits(body=settings.spool.body_limit_bytes),
+    )
+
+
+class _Rising:
+    """The wall clock, never lower than before: reconciling goes by the order of segments' names."""
+
+    def __init__(self, floor_us: int) -> None:
+        self._last_us = floor_us
+
+    def __call__(self) -> int:
+        self._last_us = max(wall_us(), self._last_us + 1)
+        return self._last_us
+
+
+def _route(service: ServiceSettings) -> Route:
+    origin, base_path = parse_origin(service.upstream)
+    return Route(service.name, origin, base_path, service.hosts, service.paths)
+
+
+def _policy(service: ServiceSettings) -> ServicePolicy:
+    return ServicePolicy(
+        filters=Filters(**msgspec.structs.asdict(service.filters)),
+        percent=service.percent,
+        percent_by=service.percent_by,
+        response_body=service.response_body,
+    )
+
+
+def _pool(service: ServiceSettings, settings: WorkerSettings) -> Pool:
+    if not service.upstream.lower().startswith("https:"):
+        return Pool(settings.client)
+    context = ssl.create_default_context(cafile=service.tls.ca_file)
+    if not service.tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return Pool(settings.client, context)
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit of open files: the usual 1,024 are 500 clients."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    except (OSError, ValueError) as error:
+        log.warning("cannot raise the limit of open files to %d: %s", soft, error)
+
+
+def _run_loop(main: Coroutine[Any, Any, None]) -> None:
+    """Run on uvloop where it is installed, on plain asyncio elsewhere."""
+    try:
+        factory = importlib.import_module("uvloop").new_event_loop
+    except ImportError:
+        factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
+
+
+def _run_shipper(data: bytes, control: socket.socket) -> int:
+    settings = msgspec.json.decode(data, type=ShipperSettings)
+    configure_logging(settings.log_level, "shipper")
+    stopping = threading.Event()
+    threading.Thread(target=_hear, args=(control, stopping), daemon=True).start()
+    sink = SINKS[sink_scheme(settings.to)](settings)
+    shipper = Shipper(Path(settings.spool.directory), sink)
+    left = run_shipper(shipper, stopping.is_set, settings.ship_timeout_s)
+    return EXIT_LEFT if left else 0
+
+
+def _hear(control: socket.socket, stopping: threading.Event) -> None:
+    """Wait for the supervisor's word; without a supervisor the spool must be left to the next."""
+    while word := control.recv(1):
+        if word == DRAIN:
+            stopping.set()
+    # Whatever is under way is shipped again: that is what the checkpoint is for.
+    os._exit(EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

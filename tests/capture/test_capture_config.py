@@ -1,0 +1,250 @@
+"""Capture's configuration: file and options, and each mistake at its place."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from mirrorproxy.capture.listeners import Address
+from mirrorproxy.commands.capture_options import add_options, settings_of
+from mirrorproxy.config import CaptureSettings
+from mirrorproxy.errors import ConfigError
+
+BASE = ["--listen", "127.0.0.1:0", "--upstream", "http://app:8080", "--to", "/capture"]
+
+
+def settings(*options: str, environ: dict[str, str] | None = None) -> CaptureSettings:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    return settings_of(parser.parse_args(options), environ or {})
+
+
+def written(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "capture.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+FILE = """\
+version: 1
+listen: 0.0.0.0:8000
+to: /var/lib/capture
+name: mirror-1
+workers: 3
+strict: true
+services:
+  - name: orders
+    upstream: https://10.0.3.7:8443/base
+    match: {host: api.example.com, path: ["/orders/**", /carts]}
+    tls: {verify: false}
+    record: {method: [POST, PUT], exclude_path: /health, status: [2xx, 404]}
+    percent: 10
+    percent_by: session
+    response_body: true
+  - name: rest
+    upstream: http://10.0.3.8:8080
+spool: {directory: /var/spool/mirrorproxy, limit: 1GiB}
+roll: {size: 8MiB, age: 1m}
+seal:
+  headers: {X-Trace: keep}
+limits: {response_timeout: 30s, request_head: 64KiB}
+drain_timeout: 20s
+admin: "off"
+"""
+
+
+def test_options_alone() -> None:
+    """Three options are enough; the rest has defaults."""
+    found = settings(*BASE, "--workers", "2", "--name", "m")
+    assert found.listen == Address("127.0.0.1", 0)
+    assert found.admin == Address("127.0.0.1", 9808)
+    assert (found.name, found.workers, found.strict) == ("m", 2, False)
+    assert [(one.name, one.upstream, one.percent) for one in found.services] == [
+        ("default", "http://app:8080", 100.0)
+    ]
+    assert found.spool.directory == "/capture/.spool"
+    assert found.seal_key_file is None
+
+
+def test_whole_file(tmp_path: Path) -> None:
+    """Every part of the file reaches the settings."""
+    found = settings("--config", written(tmp_path, FILE))
+    orders, rest = found.services
+    assert orders.hosts == ("api.example.com",)
+    assert orders.paths == ("/orders/**", "/carts")
+    assert orders.filters.methods == ("POST", "PUT")
+    assert orders.filters.exclude == ("/health",)
+    assert orders.filters.status == ("2xx", "404")
+    assert (orders.percent, orders.percent_by, orders.response_body) == (10.0, "session", True)
+    assert not orders.tls.verify
+    assert rest.percent == 100.0
+    assert (found.workers, found.strict, found.admin) == (3, True, None)
+    assert found.spool.limit_bytes == 1 << 30
+    assert (found.roll_bytes, found.roll_age_s) == (8 << 20, 60.0)
+    assert found.seal.headers == {"x-trace": "keep"}
+    assert found.client.response_timeout_s == 30.0
+    assert found.server.max_head_bytes == 64 << 10
+    assert found.drain_timeout_s == 20.0
+
+
+def test_options_win_over_the_file(tmp_path: Path) -> None:
+    """What is said on the command line holds; what is not stays as in the file."""
+    found = settings(
+        "--config", written(tmp_path, FILE), "--listen", ":81", "--percent", "50",
+        "--spool-limit", "2GiB", "--drain-timeout", "1m",
+    )  # fmt: skip
+    assert found.listen == Address("0.0.0.0", 81)
+    assert [one.percent for one in found.services] == [50.0, 50.0]
+    assert found.spool.limit_bytes == 2 << 30
+    assert found.spool.directory == "/var/spool/mirrorproxy"
+    assert found.drain_timeout_s == 60.0
+    assert found.strict
+
+
+def test_upstream_of_the_only_service_can_be_replaced(tmp_path: Path) -> None:
+    """With one service in the file it is clear which one is meant."""
+    path = written(tmp_path, "services: [{name: orders, upstream: http://a, percent: 5}]\n")
+    found = settings("--config", path, *BASE)
+    assert [(one.name, one.upstream, one.percent) for one in found.services] == [
+        ("orders", "http://app:8080", 5.0)
+    ]
+
+
+def test_environment_in_the_file(tmp_path: Path) -> None:
+    """Values may come from the environment."""
+    path = written(tmp_path, "name: ${POD}\n")
+    assert settings("--config", path, *BASE, environ={"POD": "pod-7"}).name == "pod-7"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param([], "--listen: say where to listen: HOST:PORT", id="nothing"),
+        pytest.param(
+            ["--listen", ":1", "--to", "x"],
+            "--upstream: say what to forward to: a URL",
+            id="no app",
+        ),
+        pytest.param(
+            ["--listen", ":1", "--upstream", "http://a"],
+            "--to: say where the capture goes: a directory",
+            id="no target",
+        ),
+        pytest.param(
+            [*BASE, "--listen", "8000"],
+            "--listen: expected HOST:PORT, such as 127.0.0.1:8080, not '8000'",
+            id="no host",
+        ),
+        pytest.param(
+            [*BASE, "--upstream", "app:8080"],
+            "--upstream: a URL here begins with http:// or https://",
+            id="no scheme",
+        ),
+        pytest.param(
+            [*BASE, "--upstream", "http://u:hunter2@app"],
+            "--upstream: the URL must not hold a user or a password",
+            id="a password is not repeated",
+        ),
+        pytest.param(
+            ["--listen", "127.0.0.1:80", "--to", "x", "--upstream", "http://127.0.0.1"],
+            "--upstream: the mirror itself: requests would go in circles",
+            id="itself",
+        ),
+        pytest.param(
+            [*BASE, "--percent", "101"], "--percent: a share is from 0 to 100", id="share"
+        ),
+        pytest.param(
+            [*BASE, "--workers", "0"], "--workers: a mirror has 1 to 64 workers", id="none"
+        ),
+        pytest.param(
+            [*BASE, "--drain-timeout", "soon"],
+            "--drain-timeout: expected a duration such as 800ms, 10s, 5m or 1h30m",
+            id="duration",
+        ),
+        pytest.param([*BASE, "--roll-size", "0"], "--roll-size: more than 0 is needed", id="zero"),
+        pytest.param(
+            [*BASE, "--to", "s3://bucket/x"],
+            "spool.directory: say where the spool is: a directory",
+            id="spool of a remote capture",
+        ),
+        pytest.param(
+            [*BASE, "--name", "a/b"],
+            "--name: a name has letters, digits, '.', '_' and '-', 63 at most",
+            id="name",
+        ),
+    ],
+)
+def test_mistakes_in_options(options: list[str], message: str) -> None:
+    """One line that names the option."""
+    with pytest.raises(ConfigError) as error:
+        settings(*options)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        pytest.param("lissen: x\n", "1: lissen: unknown key; did you mean listen?", id="unknown"),
+        pytest.param(
+            "listen: :1\nto: x\n", "1: services: say what to forward to: a URL", id="none"
+        ),
+        pytest.param(
+            "listen: :1\nto: x\nservices:\n  - {name: a, upstream: ftp://b}\n",
+            "4: services[0].upstream: a URL here begins with http:// or https://",
+            id="upstream",
+        ),
+        pytest.param(
+            "listen: :1\nto: x\nservices:\n  - {name: a, upstream: http://b}\n"
+            "  - {name: b, upstream: http://b}\n",
+            "5: services[1]: never reached: a before it takes every request",
+            id="shadowed",
+        ),
+        pytest.param(
+            "listen: :1\nto: x\nservices:\n  - {name: a, upstream: http://b, match: {path: /a}}\n"
+            "  - {name: a, upstream: http://b}\n",
+            "5: services[1].name: two services have this name",
+            id="twice",
+        ),
+        pytest.param(
+            "listen: :1\nto: x\nservices:\n"
+            "  - {name: a, upstream: http://b, tls: {verify: false}}\n",
+            "4: services[0].tls: the upstream is not https",
+            id="tls without https",
+        ),
+        pytest.param(
+            "listen: :1\nto: x\nservices:\n"
+            "  - {name: a, upstream: https://b, tls: {ca_file: /nowhere.pem}}\n",
+            "4: services[0].tls.ca_file: /nowhere.pem cannot be read: No such file or directory",
+            id="authorities",
+        ),
+        pytest.param(
+            "listen: :1\nto: x\nservices:\n"
+            "  - {name: a, upstream: http://b, record: {status: 999x}}\n",
+            "4: services[0].record: a status is a code, a class or a range"
+            " (404, 5xx, 400-499): '999x'",
+            id="status",
+        ),
+        pytest.param(
+            "listen: :1\nto: x\nspool:\n  limit: 1MiB\nservices: [{name: a, upstream: http://b}]\n",
+            "4: spool.limit: smaller than one segment",
+            id="spool",
+        ),
+        pytest.param(
+            "seal: {headers: {a: hide}}\n",
+            "1: seal.headers.a: expected drop, keep or seal",
+            id="mode",
+        ),
+    ],
+)
+def test_mistakes_in_the_file(tmp_path: Path, text: str, where: str) -> None:
+    """One line that names file, line and key."""
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError) as error:
+        settings("--config", path)
+    assert str(error.value).removeprefix(path).removeprefix(":") == where
+
+
+def test_upstream_for_several_services_is_refused(tmp_path: Path) -> None:
+    """Nobody could say which one was meant."""
+    with pytest.raises(ConfigError, match="--upstream: the file has several services"):
+        settings("--config", written(tmp_path, FILE), "--upstream", "http://x")

@@ -21,12 +21,14 @@ class CaptureObject(msgspec.Struct, frozen=True):
     name: as messages call it. open: opens it anew, raises OSError. time_us:
     when its oldest record arrived, by its key; None where the key does not say.
     base: what its body objects' names are relative to, None where that is unknown.
+    is_stream: whether reading it may wait for whoever writes it.
     """
 
     name: str
     open: Callable[[], BinaryIO]
     time_us: int | None = None
     base: str | None = None
+    is_stream: bool = False
 
 
 class Captured(NamedTuple):

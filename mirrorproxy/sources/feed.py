@@ -67,17 +67,26 @@ class Reader:
 
     def __init__(self, name: str = "reader") -> None:
         self._wanted: queue.SimpleQueue[ThreadedFeed | None] = queue.SimpleQueue()
+        self._others: list[Reader] = []
         # A daemon: standard input may never end, and must not keep the process alive.
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def feed(self, source: CaptureObject) -> ThreadedFeed:
-        """Return the feed of an object; reading begins at once."""
+        """Return the feed of an object; reading begins at once.
+
+        A stream is read by a thread of its own: it may wait for ever.
+        """
+        if source.is_stream:
+            stream_reader = Reader(source.name)
+            self._others.append(stream_reader)
+            return ThreadedFeed(source, stream_reader._wanted)
         return ThreadedFeed(source, self._wanted)
 
     def close(self) -> None:
-        """Let the thread end after what it is reading just now."""
-        self._wanted.put(None)
+        """Let the threads end after what they are reading just now."""
+        for reader in (self, *self._others):
+            reader._wanted.put(None)
 
     def _work(self) -> None:
         while (feed := self._wanted.get()) is not None:

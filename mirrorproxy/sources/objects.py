@@ -44,7 +44,7 @@ def find_objects(specs: Sequence[str], bodies: str | None = None) -> Iterator[Ca
     return heapq.merge(*streams, key=_time)
 
 
-def file_object(path: str, bodies: str | None = None) -> CaptureObject:
+def file_object(path: str, bodies: str | None = None, *, is_stream: bool = False) -> CaptureObject:
     """Return the object of one file; its bodies lie beside its year folder, see `keys`."""
     key = path.replace(os.sep, "/")
     return CaptureObject(
@@ -52,12 +52,13 @@ def file_object(path: str, bodies: str | None = None) -> CaptureObject:
         open=partial(_open_file, path),
         time_us=keys.key_time_us(key),
         base=bodies if bodies is not None else keys.base_of(key) or ".",
+        is_stream=is_stream,
     )
 
 
 def stdin_object(bodies: str | None = None) -> CaptureObject:
     """Return standard input as an object; it can be opened once."""
-    return CaptureObject(name=_name(STDIN), open=_open_stdin, base=bodies)
+    return CaptureObject(name=_name(STDIN), open=_open_stdin, base=bodies, is_stream=True)
 
 
 def _objects(spec: str, bodies: str | None) -> Iterator[CaptureObject]:
@@ -75,7 +76,7 @@ def _objects(spec: str, bodies: str | None) -> Iterator[CaptureObject]:
         if not os.access(spec, os.R_OK | os.X_OK):
             raise SourceError(f"{spec}: Permission denied")
         return _directory(Path(spec), bodies)
-    return iter((file_object(spec, bodies),))
+    return iter((file_object(spec, bodies, is_stream=not stat.S_ISREG(mode)),))
 
 
 def _time(source: CaptureObject) -> int:

@@ -14,6 +14,7 @@ from support.messages import Ambiguous, Field, Message
 from support.origin import RawOrigin, send_raw
 from support.peer import Closed, Peer, Silent
 
+ORDER_OR_CASE = "order or case of fields"
 _ID = re.compile(rb"/case/(\d+)")
 _numbers = itertools.count(1)
 
@@ -24,8 +25,9 @@ class Expect:
 
     refused: statuses that say no. passed: the origin sees the request as it was
     sent, framing and `dropped` fields aside, with this body and these trailers.
-    added: names of fields that the proxy may add. dropping: the connection may also be closed without an answer. keep: the
-    connection stays open after the answer (None: not asked).
+    added: names of fields that the proxy may add. dropping: the connection may
+    also be closed without an answer. keep: the connection stays open after the
+    answer (None: not asked).
     """
 
     refused: tuple[int, ...] = ()
@@ -60,7 +62,7 @@ class ExpectAnswer:
 
     passed: as the origin sent it, framing and `dropped` fields aside. refused:
     a 502 instead. cut: the connection ends before the answer is whole.
-    interim: the 1xx statuses that precede it.
+    interim: the 1xx statuses that precede it. added: as in `Expect`.
     """
 
     passed: bool = False
@@ -70,6 +72,7 @@ class ExpectAnswer:
     dropped: tuple[bytes, ...] = ()
     trailers: tuple[Field, ...] = ()
     interim: tuple[int, ...] = ()
+    added: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,16 @@ def run_request(
     return observed
 
 
+def _field_differences(wanted: list[Field], got: list[Field]) -> list[str]:
+    if got == wanted:
+        return []
+    if sorted((n.lower(), v) for n, v in got) == sorted((n.lower(), v) for n, v in wanted):
+        return [ORDER_OR_CASE]
+    more = [one for one in got if one not in wanted]
+    less = [one for one in wanted if one not in got]
+    return [f"fields: added {more[:3]}, missing {less[:3]}"]
+
+
 def differences(case: RequestCase, expect: Expect, seen: Message) -> list[str]:
     """Return in which respects the origin saw another request than was sent."""
     lines = case.raw.lstrip(b"\r\n").split(b"\r\n")
@@ -186,14 +199,7 @@ def differences(case: RequestCase, expect: Expect, seen: Message) -> list[str]:
     ):
         found.append(f"start line {seen.start[:100]!r}")
     wanted = Message(b"", sent_fields(case.raw)).end_to_end(expect.dropped)
-    got = seen.end_to_end(expect.added)
-    if got != wanted:
-        if sorted((n.lower(), v) for n, v in got) == sorted((n.lower(), v) for n, v in wanted):
-            found.append("order or case of fields")
-        else:
-            more = [one for one in got if one not in wanted]
-            less = [one for one in wanted if one not in got]
-            found.append(f"fields: added {more[:3]}, missing {less[:3]}")
+    found += _field_differences(wanted, seen.end_to_end(expect.added))
     if seen.body != expect.body:
         found.append(f"body {seen.body[:60]!r}")
     if tuple(seen.trailers) != expect.trailers:
@@ -254,14 +260,7 @@ def answer_differences(case: ResponseCase, got: Message) -> list[str]:
     if got.start[8:].rstrip() != start[8:].rstrip():
         found.append(f"status line {got.start!r}")
     wanted = Message(b"", sent_fields(final + b"\r\n\r\n")).end_to_end(expect.dropped)
-    fields = got.end_to_end()
-    if fields != wanted:
-        if sorted((n.lower(), v) for n, v in fields) == sorted((n.lower(), v) for n, v in wanted):
-            found.append("order or case of fields")
-        else:
-            more = [one for one in fields if one not in wanted]
-            less = [one for one in wanted if one not in fields]
-            found.append(f"fields: added {more[:3]}, missing {less[:3]}")
+    found += _field_differences(wanted, got.end_to_end(expect.added))
     if got.body != expect.body:
         found.append(f"body {got.body[:60]!r}")
     if tuple(got.trailers) != expect.trailers:

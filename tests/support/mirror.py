@@ -29,11 +29,11 @@ class ListTap(Tap):
 
     def __init__(self, head: RequestHead) -> None:
         self.head = head
-        self.body = b""
+        self.body = bytearray()
         self.complete = False
         self.trailers: HeaderList | None = None
         self.response: ResponseHead | None = None
-        self.response_body = b""
+        self.response_body = bytearray()
         self.ends: list[str] = []
 
     def request_data(self, data: bytes) -> None:

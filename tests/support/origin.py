@@ -104,6 +104,7 @@ class RawOrigin:
                 number = self.connections
                 peer = Peer(sock, 30.0)
                 self._open.add(peer)
+                self._changed.notify_all()
             threading.Thread(target=self._serve, args=(peer, number), daemon=True).start()
 
     def _note(self, kind: str, entry: object) -> None:

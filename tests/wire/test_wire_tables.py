@@ -6,12 +6,13 @@ upstream connections the case left behind: their answers must be their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import cases_framing
 import cases_heads
 import cases_responses
 import pytest
+from _pytest.mark.structures import ParameterSet
 from support.conformance import (
     RequestCase,
     ResponseCase,
@@ -22,50 +23,56 @@ from support.conformance import (
 )
 from support.mirror import Mirror
 from support.origin import RawOrigin
+from support.stage import Stage
+
+from mirrorproxy.http1.limits import ClientLimits, ServerLimits
 
 REQUESTS = [*cases_framing.CASES, *cases_heads.CASES]
+# Short, so that a case that is waited out shows as 408 or 504 and not as silence.
+_SERVER = ServerLimits(head_timeout_s=2, body_timeout_s=2)
+_CLIENT = ClientLimits(response_timeout_s=2)
+
+# Findings that stand: refused too, but only when the time is up.
+_WAITED_OUT = {
+    "chunks: empty line ended by LF",
+}
 
 
-class Bench:
-    """A proxy in one of its modes and the origin behind it."""
-
-    def __init__(self, origin: RawOrigin, mirror: Mirror, *, strict: bool) -> None:
-        self.origin = origin
-        self.mirror = mirror
-        self.strict = strict
+def _params(cases: Iterable[RequestCase] | Iterable[ResponseCase]) -> list[ParameterSet]:
+    late = pytest.mark.xfail(strict=True, reason="a bare LF is found only by a time-out")
+    return [
+        pytest.param(case, id=case.name, marks=[late] if case.name in _WAITED_OUT else [])
+        for case in cases
+    ]
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["default", "strict"])
-def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    with RawOrigin() as origin, Mirror(origin.authority, strict=request.param) as mirror:
-        yield Bench(origin, mirror, strict=request.param)
+def bench(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    with (
+        RawOrigin() as origin,
+        Mirror(origin.authority, strict=request.param, server=_SERVER, client=_CLIENT) as mirror,
+    ):
+        yield Stage(origin, mirror, strict=request.param)
 
 
-def _assert_taps(bench: Bench) -> None:
-    bench.mirror.settle()
-    for tap in bench.mirror.recorder.taps:
-        assert len(tap.ends) == 1, (tap.head.method, tap.head.target[:60], tap.ends)
-    assert bench.mirror.errors == []
-
-
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in REQUESTS])
-def test_request(bench: Bench, case: RequestCase) -> None:
+@pytest.mark.parametrize("case", _params(REQUESTS))
+def test_request(bench: Stage, case: RequestCase) -> None:
     """A raw request is passed on as it is, or refused before the origin sees it whole."""
     bench.mirror.forget()
     observed = run_request(case, bench.mirror.address, bench.origin)
     assert judge_request(case, observed, strict=bench.strict) == []
-    _assert_taps(bench)
+    bench.origin.faults.clear()
+    bench.assert_sound()
     for seen in observed.seen:
         tap = bench.mirror.tap_of(seen.target)
         assert (tap.complete, tap.body, tap.ends) == (True, seen.body, ["finished"])
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, id=case.name) for case in cases_responses.CASES]
-)
-def test_answer(bench: Bench, case: ResponseCase) -> None:
+@pytest.mark.parametrize("case", _params(cases_responses.CASES))
+def test_answer(bench: Stage, case: ResponseCase) -> None:
     """A raw answer reaches the client as it is, as a 502, or visibly cut."""
     bench.mirror.forget()
     observed = run_response(case, bench.mirror.address, bench.origin)
     assert judge_response(case, observed) == []
-    _assert_taps(bench)
+    bench.origin.faults.clear()
+    bench.assert_sound()

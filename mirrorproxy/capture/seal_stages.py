@@ -1,0 +1,273 @@
+"""Scanners that need no grammar: text by lines, tokens, forged marks, bodies looked into only.
+
+Pure. Each takes a body in pieces, cut anywhere, and gives the same bytes as if
+it had come whole. None holds back more than 1 MiB.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import zlib
+from collections.abc import Callable, Iterator
+
+from mirrorproxy.capture.seal_multipart import Scanner
+from mirrorproxy.capture.seal_text import (
+    MAX_TOKEN_BYTES,
+    Guard,
+    replace_marks,
+    replace_pairs,
+    replace_tokens,
+    token_run,
+)
+from mirrorproxy.capture.seal_values import MAX_SECRET_BYTES, Findings, Unsealable
+
+MAX_INFLATED_BYTES = 16 << 20
+MAX_RATIO = 40
+"""Texts compress to a tenth; what grows more is a bomb, or nothing that holds a secret."""
+
+_RATIO_SLACK = 256 * 1024
+_PIECE = 256 * 1024
+_MAX_LINE = 64 * 1024
+_mark_begun = re.compile(rb"\{(?:h(?:1(?::[0-9a-f]*+(?::[0-9a-f]*+)?)?)?)?\Z")
+
+
+class Opaque:
+    """Passes on what has no text in it that could be understood."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return it unchanged."""
+        return data
+
+    def finish(self) -> bytes:
+        """Return nothing: nothing is held back."""
+        return b""
+
+
+class Watched(Opaque):
+    """Passes on text that cannot be sealed in place, until it names a secret.
+
+    is_xml: names stand in tags too. is_strict: any letters of a sensitive name
+    are too much, as where a body is not what it says it is.
+    """
+
+    def __init__(self, found: Findings, *, is_xml: bool = False, is_strict: bool = False) -> None:
+        self._found = found
+        self._is_strict = is_strict
+        self._tail = b""
+        self._guards = [Guard(found), *([Guard(found, is_xml=True)] if is_xml else [])]
+
+    def feed(self, data: bytes) -> bytes:
+        """Return it unchanged. Raises Unsealable."""
+        if self._is_strict:
+            text = self._tail + data
+            if self._found.names.may_hold_secret(text):
+                raise Unsealable("a body that cannot be parsed may hold a secret")
+            self._tail = text[-256:]
+        for guard in self._guards:
+            guard.check(data)
+        return data
+
+
+class TextScanner:
+    """Seals ``name=value`` in text, line by line; a line over 64 KiB is watched only."""
+
+    def __init__(self, found: Findings) -> None:
+        self._found = found
+        self._held = b""
+        self._guard: Guard | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Take more; return what is sealed. Raises Unsealable."""
+        passed = b""
+        if self._guard is not None:
+            end = data.find(b"\n") + 1
+            passed, data = (data[:end], data[end:]) if end else (data, b"")
+            self._guard.check(passed)
+            if end:
+                self._guard = None
+        self._held += data
+        end = self._held.rfind(b"\n") + 1
+        lines, self._held = self._held[:end], self._held[end:]
+        passed += self._seal(lines)
+        if len(self._held) > _MAX_LINE:
+            self._guard = Guard(self._found)
+            self._guard.check(self._held)
+            passed += self._held
+            self._held = b""
+        return passed
+
+    def finish(self) -> bytes:
+        """Return the rest."""
+        rest, self._held = self._held, b""
+        return self._seal(rest)
+
+    def _seal(self, text: bytes) -> bytes:
+        if not text or not self._found.names.may_hold_secret(text):
+            return text
+        return replace_pairs(text, self._found)
+
+
+class TokenScanner:
+    """Replaces tokens, see `seal_text.replace_tokens`."""
+
+    def __init__(self, found: Findings) -> None:
+        self._found = found
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take more; return what is sealed."""
+        text = self._held + data if self._held else data
+        hold = self._begun(text)
+        self._held = text[hold:]
+        return replace_tokens(text[:hold], self._found)
+
+    def finish(self) -> bytes:
+        """Return the rest."""
+        rest, self._held = self._held, b""
+        return replace_tokens(rest, self._found)
+
+    def _begun(self, text: bytes) -> int:
+        """Return from where on a token may be unfinished."""
+        at = 0
+        while (at := text.find(b"eyJ", at)) >= 0:
+            end = token_run(text, at)
+            if end == len(text) and end - at < MAX_TOKEN_BYTES:
+                return at
+            at = end
+        for begun in (b"ey", b"e"):
+            if text.endswith(begun):
+                return len(text) - len(begun)
+        return len(text)
+
+
+class MarkScanner:
+    """Replaces what looks like a mark, see `seal_text.replace_marks`."""
+
+    def __init__(self, found: Findings) -> None:
+        self._found = found
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take more; return what is sealed. Raises Unsealable."""
+        text = self._held + data if self._held else data
+        brace = text.rfind(b"{")
+        hold = brace if brace >= 0 and _mark_begun.match(text, brace) else len(text)
+        if len(text) - hold > MAX_SECRET_BYTES:
+            raise Unsealable("what looks like a mark does not end")
+        self._held = text[hold:]
+        return replace_marks(text[:hold], self._found)
+
+    def finish(self) -> bytes:
+        """Return the rest."""
+        rest, self._held = self._held, b""
+        return replace_marks(rest, self._found)
+
+
+class LookedInto:
+    """Passes on an encoded body whose content holds no secret.
+
+    Its bytes are passed on one piece late: the end of a piece may hold the
+    beginning of what only the next one completes.
+
+    decode: yields what more bytes decode to, b"" ends the body; raises
+    Unsealable. is_declared: otherwise what cannot be decoded is no encoded
+    body after all, and is passed on.
+    """
+
+    def __init__(
+        self,
+        found: Findings,
+        decode: Callable[[bytes], Iterator[bytes]],
+        open_inner: Callable[[Findings], Scanner],
+        *,
+        is_declared: bool,
+    ) -> None:
+        self._probe = found.probe()
+        self._inner: Scanner = open_inner(self._probe)
+        self._decode = decode
+        self._is_declared = is_declared
+        self._is_opaque = False
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take more; return what is known to be clean. Raises Unsealable."""
+        self._look(data)
+        passed, self._held = self._held, data
+        return passed
+
+    def finish(self) -> bytes:
+        """Return the rest. Raises Unsealable."""
+        self._look(b"")
+        if not self._is_opaque:
+            self._inner.finish()
+            self._judge()
+        return self._held
+
+    def _look(self, data: bytes) -> None:
+        if self._is_opaque:
+            return
+        pieces = self._decode(data)
+        while True:
+            try:
+                piece = next(pieces, None)
+            except Unsealable:
+                if self._is_declared:
+                    raise
+                self._is_opaque = True
+                return
+            if piece is None:
+                return
+            self._inner.feed(piece)
+            self._judge()
+
+    def _judge(self) -> None:
+        if self._probe.sealed:
+            raise Unsealable("an encoded body holds a secret")
+
+
+class Inflater:
+    """Decompresses gzip (of several members) and deflate, with or without zlib's frame."""
+
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(wbits=47)
+        self._taken = 0
+        self._given = 0
+        self._may_be_raw = True
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        """Yield what more bytes hold. Raises Unsealable if they are broken or grow too much."""
+        self._taken += len(data)
+        while data:
+            if self._stream.eof:
+                data = data.lstrip(b"\0")
+                if not data:
+                    return
+                self._stream = zlib.decompressobj(wbits=47)
+            try:
+                piece = self._stream.decompress(data, _PIECE)
+            except zlib.error:
+                if not self._may_be_raw or self._given:
+                    raise Unsealable("a compressed body is broken") from None
+                self._may_be_raw = False
+                self._stream = zlib.decompressobj(wbits=-15)
+                continue
+            data = self._stream.unconsumed_tail or self._stream.unused_data
+            self._given += len(piece)
+            if self._given > min(MAX_INFLATED_BYTES, self._taken * MAX_RATIO + _RATIO_SLACK):
+                raise Unsealable("a compressed body is too large inside")
+            if piece:
+                yield piece
+
+
+class WideText:
+    """Turns UTF-16 and UTF-32 into UTF-8."""
+
+    def __init__(self, charset: str) -> None:
+        self._decoder = codecs.getincrementaldecoder(charset)("replace")
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        """Yield the text of more bytes; b"" ends it."""
+        text = self._decoder.decode(data, final=not data)
+        if text:
+            yield text.encode("utf-8", "replace")

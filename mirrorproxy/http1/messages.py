@@ -51,53 +51,41 @@ class RequestHead:
     X-Mirrorproxy-App, lower-case, or None.
     """
 
-    __slots__ = (
-        "_lines_at", "_special", "app", "framing", "host", "keep_alive", "method", "raw",
-        "target", "upgrade", "version",
-    )  # fmt: skip
+    # Defaults, so that making a head stores only what differs.
+    upgrade: bytes | None = None
+    app: bytes | None = None
+    framing = 0
+    _special: Special | None = None  # only where there is more than Host and Content-Length
 
     def __init__(self, match: re.Match[bytes], *, strict: bool) -> None:
-        method, target, version = match.groups()
+        method, target, version, host, length, more = match.groups()
         self.method: bytes = method
         self.target: bytes = target
-        self.version = 1 if version == b"1" else 0
+        self.version = int(version)
         self.raw: bytes = match[0]
-        self._lines_at = match.end(3) + 2
-        self._special: Special | None = None  # only where there is more than the usual
-        self.framing = 0
-        self.keep_alive = self.version == 1
-        self.upgrade: bytes | None = None
-        self.app: bytes | None = None
-        host = length = None
-        found = SPECIAL.findall(self.raw.lower())
-        for name, value in found:
-            if name == b"host":
-                if host is not None:
-                    raise PeerError(400, "more than one Host")
-                host = value.rstrip(b" \t")
-            elif name == b"content-length":
-                if length is not None:
-                    raise PeerError(400, "more than one Content-Length")
-                length = value.rstrip(b" \t")
-                self.framing = content_length(length, 400)
-            else:
-                self._special = {}
-        if host is None:
-            if self.version == 1:
-                raise PeerError(400, "no Host")
+        self.keep_alive = version == b"1"
+        if more is not None:
+            special = self._special = _by_name(self.raw)
+            host = _only(special, b"host", 400)
+            length = _only(special, b"content-length", 400)
+            self._steer(special)
+        if host is not None:
+            host = host.lower()
+            if not is_host(host):
+                raise PeerError(400, "invalid Host")
+        elif version == b"1":
+            raise PeerError(400, "no Host")
+        else:
             host = b""
-        elif not is_host(host):
-            raise PeerError(400, "invalid Host")
         self.host: bytes = host
+        if length is not None:
+            self.framing = content_length(length, 400)
         if strict or target[0] != 47 or method == b"CONNECT":  # 47: a slash
             check_target(method, target, strict=strict)
             if target[0] != 47 and target != b"*":
                 check_authority(host, target)
-        if self._special is not None:
-            self._steer(_by_name(found))
 
     def _steer(self, special: Special) -> None:
-        self._special = special
         if b"transfer-encoding" in special:
             check_chunked(special, self.version, 400)
             self.framing = CHUNKED
@@ -117,7 +105,7 @@ class RequestHead:
     @property
     def block(self) -> bytes:
         """The header lines, each with its CRLF."""
-        return self.raw[self._lines_at : -2]
+        return self.raw[self.raw.index(b"\n") + 1 : -2]
 
     def headers(self) -> HeaderList:
         """Return the header lines as received, as latin-1 text."""
@@ -152,45 +140,40 @@ class ResponseHead:
     connection. is_chunked: whether the head says so, even where no body follows.
     """
 
-    __slots__ = (
-        "_lines_at", "_special", "framing", "is_chunked", "keep_alive", "raw", "status", "version",
-    )  # fmt: skip
+    is_chunked = False
+    _special: Special | None = None  # only where there is more than what follows
+    _kept: tuple[int, int] | None = None  # where "Connection: keep-alive" stands in raw
 
     def __init__(self, match: re.Match[bytes], *, to_head: bool) -> None:
-        version, status_text, _ = match.groups()
-        self.version = 1 if version == b"1" else 0
+        version, status_text, length, kept, more = match.groups()
+        self.version = int(version)
         self.status = status = int(status_text)
         self.raw: bytes = match[0]
-        self._lines_at = match.end(3) + 2
-        self._special: Special | None = None
-        self.keep_alive = self.version == 1
-        self.is_chunked = False
-        length = UNTIL_CLOSE
-        found = SPECIAL.findall(self.raw.lower())
-        for name, value in found:
-            if name == b"content-length":
-                if length != UNTIL_CLOSE:
-                    raise PeerError(502, "more than one Content-Length")
-                length = content_length(value.rstrip(b" \t"), 502)
-            elif name != b"host":
-                self._special = {}
-        if self._special is not None:
-            self._special = special = _by_name(found)
+        self.keep_alive = version == b"1"
+        framing = UNTIL_CLOSE
+        if more is not None:
+            special = self._special = _by_name(self.raw)
+            length = _only(special, b"content-length", 502)
             if b"transfer-encoding" in special:
                 check_chunked(special, self.version, 502)
                 self.is_chunked = True
-                length = CHUNKED
+                framing = CHUNKED
             if b"connection" in special:
                 self.keep_alive = _keeps(options(special, b"connection"), self.version)
+        elif kept is not None:
+            self.keep_alive = True
+            self._kept = match.span(4)
+        if length is not None:
+            framing = content_length(length, 502)
         # Framing headers are checked above even where the status leaves no room
         # for a body: the next reader may not know that.
         no_body = to_head or status < 200 or status in (204, 304)
-        self.framing = 0 if no_body else length
+        self.framing = 0 if no_body else framing
 
     @property
     def block(self) -> bytes:
         """The header lines, each with its CRLF."""
-        return self.raw[self._lines_at : -2]
+        return self.raw[self.raw.index(b"\n") + 1 : -2]
 
     def headers(self) -> HeaderList:
         """Return the header lines as received, as latin-1 text."""
@@ -202,22 +185,26 @@ class ResponseHead:
         chunked: whether the body that follows will be chunked. connection: the
         value of our own Connection header, b"" for none.
         """
+        raw, special, kept = self.raw, self._special, self._kept
         bodiless = self.status < 200 or self.status == 204  # RFC 9110, 8.6: no Content-Length
-        special = self._special
-        if special is None and not chunked and not connection and self.version and not bodiless:
-            return self.raw
-        block = _cut(self.block, special)
+        if special is None and not (chunked or connection or bodiless) and self.version == 1:
+            return raw if kept is None else raw[: kept[0]] + raw[kept[1] :]
+        lines_at = raw.index(b"\n") + 1
+        block = raw[lines_at:-2]
+        if special is not None:
+            block = _cut(block, special)
+        elif kept is not None:
+            block = raw[lines_at : kept[0]] + raw[kept[1] : -2]
         if bodiless:
             block = _without(block, frozenset({b"content-length"}))
         if chunked:
             block += b"Transfer-Encoding: chunked\r\n"
         if special and self.status in (101, 426) and b"upgrade" in special:
             also = b", " + connection if connection else b""
-            upgrade = _raw_upgrade(self.block)
-            block += b"Connection: Upgrade%b\r\nUpgrade: %b\r\n" % (also, upgrade)
+            block += b"Connection: Upgrade%b\r\nUpgrade: %b\r\n" % (also, _raw_upgrade(self.block))
         elif connection:
             block += b"Connection: " + connection + b"\r\n"
-        return b"HTTP/1.1%b%b\r\n" % (self.raw[8 : self._lines_at], block)
+        return b"HTTP/1.1%b%b\r\n" % (raw[8:lines_at], block)
 
 
 def parse_request(data: bytes, *, strict: bool = False) -> RequestHead | None:
@@ -272,11 +259,20 @@ def serialize_request(
     return head
 
 
-def _by_name(found: list[tuple[bytes, bytes]]) -> Special:
+def _by_name(head: bytes) -> Special:
     special: Special = {}
-    for name, value in found:
+    for name, value in SPECIAL.findall(head.lower()):
         special.setdefault(name, []).append(value.rstrip(b" \t"))
     return special
+
+
+def _only(special: Special, name: bytes, status: int) -> bytes | None:
+    found = special.get(name)
+    if found is None:
+        return None
+    if len(found) > 1:
+        raise PeerError(status, f"more than one {name.decode().title()}")
+    return found[0]
 
 
 def _keeps(wanted: list[bytes], version: int) -> bool:

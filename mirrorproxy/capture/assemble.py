@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from mirrorproxy import keys
-from mirrorproxy.capture.build import Facts, recorded_headers, request_record, response_record
-from mirrorproxy.capture.ports import BodyFile, Sealer
+from mirrorproxy.capture.facts import Facts, recorded_headers
+from mirrorproxy.capture.ports import BodyFile, SealedHead, Sealer
 from mirrorproxy.capture.tap import ExchangeTap
-from mirrorproxy.codec import MAX_LINE_BYTES, body_of, encode_line
+from mirrorproxy.codec import MAX_LINE_BYTES, body_of, encode_body, encode_line
 from mirrorproxy.headers import first
+from mirrorproxy.http1.messages import ResponseHead
 from mirrorproxy.record import VERSION, Credential, Exchange, Request, Response
 
 
@@ -49,7 +50,6 @@ def assemble(
     """
     head = tap.sealed or sealer.request(tap.head.target.decode("latin-1"), facts.headers)
     credentials = list(head.credentials)
-    request = _request(tap, facts, record_id, sealer, head.target, head.headers, credentials)
     exchange = Exchange(
         v=VERSION,
         id=record_id,
@@ -61,15 +61,15 @@ def assemble(
         client=facts.client,
         scheme=facts.scheme,
         upstream=tap.upstream,
-        request=request,
-        response=_response(tap, sealer),
+        request=_request(tap, facts, record_id, sealer, head, credentials),
+        response=_response(tap, tap.response, sealer) if tap.response is not None else None,
         failure=failure,
         credentials=credentials,
     )
     line = encode_line(exchange)
-    spill = tap.body.spill if tap.body is not None else None
     if len(line) > MAX_LINE_BYTES:
         return _shorten(exchange, open_body)
+    spill = tap.body.spill if tap.body is not None else None
     return Committable(exchange, line, spill.commit if spill is not None else None)
 
 
@@ -78,72 +78,59 @@ def _request(
     facts: Facts,
     record_id: str,
     sealer: Sealer,
-    target: str,
-    headers: list[tuple[str, str]],
+    head: SealedHead,
     credentials: list[Credential],
 ) -> Request:
     """Return the sealed request; adds to credentials what its body and trailers held."""
-    data = b""
-    length = 0
-    body_ref = omitted = None
-    is_cut = not tap.request_complete
+    request = Request(
+        tap.head.method.decode("latin-1"),
+        head.target,
+        "1.1" if tap.head.version else "1.0",
+        head.headers,
+        body_bytes=0,
+        truncated=not tap.request_complete,
+    )
     if (body := tap.body) is not None:
         body.finish()
-        length = body.length
-        is_cut = is_cut or body.is_cut
-        omitted = body.omitted
+        request.body_bytes = body.length
+        request.omitted = body.omitted
+        if body.is_cut:
+            request.truncated = True
         if body.spill is not None:
-            body_ref = keys.body_ref(tap.started_us, record_id)
+            request.body_ref = keys.body_ref(tap.started_us, record_id)
             credentials += body.spill.credentials
-        elif omitted is None:
+        elif body.omitted is None:
             sealed = sealer.body(body.kept(), facts.content_type, facts.content_encoding)
-            data, omitted = sealed.data or b"", sealed.omitted
+            request.body, request.body_encoding = encode_body(sealed.data or b"")
+            request.omitted = sealed.omitted
             credentials += sealed.credentials
-    trailers = []
     if tap.request_trailers:
-        sealed_trailers = sealer.request("/", tap.request_trailers)
-        trailers = sealed_trailers.headers
-        credentials += sealed_trailers.credentials
-    return request_record(
-        tap.head,
-        target,
-        headers,
-        body=data,
-        length=length,
-        body_ref=body_ref,
-        truncated=is_cut,
-        omitted=omitted,
-        trailers=trailers,
-    )
+        trailers = sealer.request("/", tap.request_trailers)
+        request.trailers = trailers.headers
+        credentials += trailers.credentials
+    return request
 
 
-def _response(tap: ExchangeTap, sealer: Sealer) -> Response | None:
-    if tap.response is None:
-        return None
-    headers = recorded_headers(tap.response.headers())
-    data, omitted = b"", None
+def _response(tap: ExchangeTap, head: ResponseHead, sealer: Sealer) -> Response:
+    headers = recorded_headers(head.headers())
+    response = Response(head.status, sealer.response(headers), body_bytes=tap.response_length)
     kept = tap.response_body.kept() if tap.response_body is not None else None
     if kept:
         sealed = sealer.body(
             kept, first(headers, "content-type"), first(headers, "content-encoding")
         )
-        data, omitted = sealed.data or b"", sealed.omitted
-    return response_record(
-        tap.response.status,
-        sealer.response(headers),
-        body=data,
-        length=tap.response_length,
-        omitted=omitted,
-        trailers=sealer.response(tap.response_trailers) if tap.response_trailers else [],
-    )
+        response.body, response.body_encoding = encode_body(sealed.data or b"")
+        response.omitted = sealed.omitted
+    if tap.response_trailers:
+        response.trailers = sealer.response(tap.response_trailers)
+    return response
 
 
 def _shorten(exchange: Exchange, open_body: Callable[[str], BodyFile]) -> Committable:
     """Return a record whose line fits, by moving its body into an object of its own."""
     request, response = exchange.request, exchange.response
-    data = b""
-    if request.body is not None:
-        data = body_of(request)
+    data = body_of(request)
+    if data:
         request.body = request.body_encoding = None
         request.body_ref = keys.body_ref(exchange.started_us, exchange.id)
     line = encode_line(exchange)
@@ -152,9 +139,9 @@ def _shorten(exchange: Exchange, open_body: Callable[[str], BodyFile]) -> Commit
         line = encode_line(exchange)
     if len(line) > MAX_LINE_BYTES:
         raise RecordTooLarge
-    if not data:
+    if not data or request.body_ref is None:
         return Committable(exchange, line, None)
-    file = open_body(request.body_ref or "")
+    file = open_body(request.body_ref)
     try:
         file.write(data)
     except BaseException:

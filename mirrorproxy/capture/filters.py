@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from mirrorproxy.capture.paths import compile_names, compile_paths
+from mirrorproxy.capture.paths import compile_names, compile_paths, path_of
 
 _STATUS = re.compile(r"([1-9])xx|([1-9]\d\d)(?:-([1-9]\d\d))?", re.IGNORECASE)
 
@@ -22,7 +22,7 @@ class Filters:
     globs, see `compile_paths`; what is in both is excluded. content_types:
     globs of the request's media type; a request that names none is taken.
     status: codes ("404"), classes ("5xx") or ranges ("400-499") of the answer;
-    an exchange without an answer has none of them.
+    an exchange without an answer has none of them. is_empty: everything is taken.
     Raises ValueError with one line that names the bad pattern.
     """
 
@@ -40,14 +40,17 @@ class Filters:
         self._exclude = compile_paths(exclude)
         self._content_types = compile_names(content_types)
         self._status = frozenset(code for pattern in status for code in _codes(pattern))
-        self.needs_path = self._include is not None or self._exclude is not None
+        self.is_empty = not (
+            self._methods or self._include or self._exclude or self._content_types or self._status
+        )
 
-    def of_method(self, method: str) -> str | None:
-        """Return why a request is not recorded by its method, None if it is."""
-        return "filtered_method" if self._methods and method not in self._methods else None
-
-    def of_path(self, path: str) -> str | None:
-        """Return why a request is not recorded by its path (`path_of`), None if it is."""
+    def of_request(self, method: str, target: str) -> str | None:
+        """Return why a request is not recorded by its method or path, None if it is."""
+        if self._methods and method not in self._methods:
+            return "filtered_method"
+        if self._include is None and self._exclude is None:
+            return None
+        path = path_of(target)
         if self._exclude is not None and self._exclude.fullmatch(path):
             return "filtered_path"
         if self._include is not None and not self._include.fullmatch(path):

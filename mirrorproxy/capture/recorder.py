@@ -19,9 +19,8 @@ from typing import Literal
 from mirrorproxy import keys, sampling
 from mirrorproxy.capture.assemble import RecordTooLarge, assemble
 from mirrorproxy.capture.breaker import SLOW_APPEND_S, Breaker, Complaints
-from mirrorproxy.capture.build import Facts, facts_of, is_recorded_text, session_key
+from mirrorproxy.capture.facts import Facts, facts_of, is_recorded_text, session_key
 from mirrorproxy.capture.filters import Filters
-from mirrorproxy.capture.paths import path_of
 from mirrorproxy.capture.ports import BodyFile, Sealer, Writer
 from mirrorproxy.capture.tap import IGNORED, ExchangeTap, Tap
 from mirrorproxy.capture.tee import Budget, RequestBody, ResponseBody, Spill, TeeLimits
@@ -149,12 +148,13 @@ class Recorder:
             self._slot[_REPLAYED] += 1
             return IGNORED
         policy = self.policy(service)
-        reason = policy.filters.of_method(head.method.decode("latin-1"))
-        if reason is None and policy.filters.needs_path:
-            reason = policy.filters.of_path(path_of(head.target.decode("latin-1")))
-        if reason is not None:
-            self._slot[INDEX[reason]] += 1
-            return IGNORED
+        if not policy.filters.is_empty:
+            reason = policy.filters.of_request(
+                head.method.decode("latin-1"), head.target.decode("latin-1")
+            )
+            if reason is not None:
+                self._slot[INDEX[reason]] += 1
+                return IGNORED
         tap = ExchangeTap(self, head, service, self._origin(upstream), peer, started_us)
         if policy.percent < 100 and not self._is_sampled(tap, policy):
             self._slot[_SAMPLED] += 1
@@ -191,12 +191,13 @@ class Recorder:
         """Record an exchange, or count why not. Raises whatever keeps it from being recorded."""
         facts = self._facts_of(tap)
         filters = self.policy(tap.service).filters
-        reason = filters.of_content_type(facts.content_type) or filters.of_status(
-            tap.response.status if tap.response is not None else None
-        )
-        if reason is not None:
-            self._slot[INDEX[reason]] += 1
-            return
+        if not filters.is_empty:
+            reason = filters.of_content_type(facts.content_type) or filters.of_status(
+                tap.response.status if tap.response is not None else None
+            )
+            if reason is not None:
+                self._slot[INDEX[reason]] += 1
+                return
         if self._breaker.is_set and (blocked := self._breaker.reason(self._monotonic())):
             self.drop(blocked)
             return

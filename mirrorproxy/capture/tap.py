@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, Protocol
 
-from mirrorproxy.capture.build import Facts
+from mirrorproxy.capture.facts import Facts
 from mirrorproxy.capture.ports import SealedHead
 from mirrorproxy.capture.tee import RequestBody, ResponseBody
 from mirrorproxy.http1.messages import RequestHead, ResponseHead

@@ -140,27 +140,27 @@ def test_no_globs_are_no_pattern():
 def test_empty_filters_take_everything():
     """Without filters all is recorded."""
     filters = Filters()
-    assert filters.of_method("BREW") is None
-    assert filters.of_path("/anything") is None
+    assert filters.is_empty
+    assert filters.of_request("BREW", "/anything") is None
     assert filters.of_content_type("image/png") is None
     assert filters.of_status(None) is None
-    assert not filters.needs_path
 
 
 def test_methods_are_compared_with_their_case():
     """``get`` is not GET (RFC 9110, 9.1)."""
     filters = Filters(methods=["GET", "POST"])
-    assert filters.of_method("POST") is None
-    assert filters.of_method("post") == "filtered_method"
+    assert not filters.is_empty
+    assert filters.of_request("POST", "/") is None
+    assert filters.of_request("post", "/") == "filtered_method"
 
 
 def test_what_is_included_and_excluded_is_excluded():
     """Exclusion wins."""
     filters = Filters(include=["/api/**"], exclude=["/api/health"])
-    assert filters.needs_path
-    assert filters.of_path("/api/orders") is None
-    assert filters.of_path("/api/health") == "filtered_path"
-    assert filters.of_path("/other") == "filtered_path"
+    assert filters.of_request("GET", "/api/orders?x") is None
+    assert filters.of_request("GET", "http://host/api/orders") is None
+    assert filters.of_request("GET", "/api/health?x") == "filtered_path"
+    assert filters.of_request("GET", "/other?x=/api/orders") == "filtered_path"
 
 
 @pytest.mark.parametrize(

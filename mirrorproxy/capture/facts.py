@@ -1,8 +1,7 @@
-"""Building the record of an exchange from what the tap saw.
+"""Facts: what the headers of an exchange say about it.
 
-Pure: values in, values out; sealing is the caller's. What is read here decides
-who the client was, which session a request belongs to, and which headers a
-record holds.
+Pure, and before sealing. Decides who the client was, which session a request
+belongs to, which headers a record holds, and which answers are text.
 """
 
 from __future__ import annotations
@@ -11,20 +10,20 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from mirrorproxy.codec import encode_body
 from mirrorproxy.headers import APP_HEADER, HOP_BY_HOP, end_to_end
 from mirrorproxy.http1.messages import RequestHead
-from mirrorproxy.record import Credential, HeaderList, Request, Response
+from mirrorproxy.record import Credential, HeaderList
 
 _APP_NAME = APP_HEADER.lower()
-_DROPPED = "dropped"
+_NOT_RECORDED = frozenset({*HOP_BY_HOP, "http2-settings", _APP_NAME})
+_HOP, _CONTENT_TYPE, _CONTENT_ENCODING, _FORWARDED_FOR, _REAL_IP, _FORWARDED_PROTO = range(6)
 _ROLES = {
-    **dict.fromkeys((*HOP_BY_HOP, "http2-settings", _APP_NAME), _DROPPED),
-    "content-type": "content_type",
-    "content-encoding": "content_encoding",
-    "x-forwarded-for": "client",
-    "x-real-ip": "real_ip",
-    "x-forwarded-proto": "scheme",
+    **dict.fromkeys(_NOT_RECORDED, _HOP),
+    "content-type": _CONTENT_TYPE,
+    "content-encoding": _CONTENT_ENCODING,
+    "x-forwarded-for": _FORWARDED_FOR,
+    "x-real-ip": _REAL_IP,
+    "x-forwarded-proto": _FORWARDED_PROTO,
 }
 _ADDRESS = re.compile(r"\[?[0-9A-Fa-f:.%]{2,45}\]?(?::[0-9]{1,5})?")
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -51,12 +50,14 @@ class Facts(NamedTuple):
 
 
 def recorded_headers(headers: HeaderList) -> HeaderList:
-    """Return the headers of a record: end to end, and without what routed the request here."""
-    return [
-        (name, value)
-        for name, value in end_to_end(headers)
-        if (lower := name.lower()) != _APP_NAME and lower != "http2-settings"
-    ]
+    """Return the headers of a record: end to end, and without what routed the request here.
+
+    The list itself where nothing is to be taken out.
+    """
+    for name, _ in headers:
+        if name.lower() in _NOT_RECORDED:
+            return [pair for pair in end_to_end(headers) if pair[0].lower() not in _NOT_RECORDED]
+    return headers
 
 
 def facts_of(head: RequestHead, peer: str, *, trust_forwarded: bool) -> Facts:
@@ -67,28 +68,35 @@ def facts_of(head: RequestHead, peer: str, *, trust_forwarded: bool) -> Facts:
     are set by the proxy in front of us, or by anybody where there is none.
     """
     headers = head.headers()
-    found: dict[str, str] = {}
+    content_type = content_encoding = None
+    forwarded_for = real_ip = forwarded_proto = ""
+    is_plain = True
     for name, value in headers:
         role = _ROLES.get(name.lower())
         if role is None:
             continue
-        if role not in found:
-            found[role] = value
-        elif role == "content_encoding":
+        if role == _CONTENT_TYPE:
+            content_type = content_type or value
+        elif role == _FORWARDED_FOR:
+            forwarded_for = forwarded_for or value
+        elif role == _FORWARDED_PROTO:
+            forwarded_proto = forwarded_proto or value
+        elif role == _REAL_IP:
+            real_ip = real_ip or value
+        elif role == _CONTENT_ENCODING:
             # Several lines are one list (RFC 9110, 5.3).
-            found[role] += ", " + value
-    # Most heads behind a load balancer hold nothing of one connection: no copy then.
-    if _DROPPED in found:
+            content_encoding = f"{content_encoding}, {value}" if content_encoding else value
+        else:
+            is_plain = False
+    if not is_plain:
         headers = recorded_headers(headers)
-    client = None
+    if not trust_forwarded:
+        return Facts(headers, content_type, content_encoding, peer, "http")
+    client = (forwarded_for and _address(forwarded_for)) or (real_ip and _address(real_ip)) or peer
     scheme = "http"
-    if trust_forwarded:
-        client = _address(found.get("client", "")) or _address(found.get("real_ip", ""))
-        said = found.get("scheme", "").partition(",")[0].strip().lower()
-        scheme = _SCHEMES.get(said, scheme)
-    return Facts(
-        headers, found.get("content_type"), found.get("content_encoding"), client or peer, scheme
-    )
+    if forwarded_proto:
+        scheme = _SCHEMES.get(forwarded_proto.partition(",")[0].strip().lower(), scheme)
+    return Facts(headers, content_type, content_encoding, client, scheme)
 
 
 def session_key(credentials: Iterable[Credential], client: str) -> str:
@@ -111,57 +119,6 @@ def session_key(credentials: Iterable[Credential], client: str) -> str:
 def is_recorded_text(content_type: str | None) -> bool:
     """Tell whether answers of this type are recorded with their bodies: JSON, XML, form, text."""
     return content_type is not None and _RECORDED_TEXT.match(content_type) is not None
-
-
-def request_record(
-    head: RequestHead,
-    target: str,
-    headers: HeaderList,
-    *,
-    body: bytes,
-    length: int,
-    body_ref: str | None,
-    truncated: bool,
-    omitted: str | None,
-    trailers: HeaderList,
-) -> Request:
-    """Return the request of a record. target, headers, body, trailers: sealed."""
-    text, encoding = encode_body(body)
-    return Request(
-        method=head.method.decode("latin-1"),
-        target=target,
-        version="1.1" if head.version else "1.0",
-        headers=headers,
-        body=text,
-        body_encoding=encoding,
-        body_bytes=length,
-        body_ref=body_ref,
-        truncated=truncated,
-        omitted=omitted,
-        trailers=trailers,
-    )
-
-
-def response_record(
-    status: int,
-    headers: HeaderList,
-    *,
-    body: bytes,
-    length: int,
-    omitted: str | None,
-    trailers: HeaderList,
-) -> Response:
-    """Return the answer of a record. headers, body, trailers: sealed."""
-    text, encoding = encode_body(body)
-    return Response(
-        status=status,
-        headers=headers,
-        body=text,
-        body_encoding=encoding,
-        body_bytes=length,
-        omitted=omitted,
-        trailers=trailers,
-    )
 
 
 def _address(text: str) -> str | None:

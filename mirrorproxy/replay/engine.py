@@ -168,6 +168,7 @@ class Engine:
         self._to_load.clear()
         self._unloaded.clear()
         for flight in left:
+            self._release(flight)
             self._ledger.unsent += 1
             self._report(outcome_of(flight, self._wall_us, is_unsent=True))
 

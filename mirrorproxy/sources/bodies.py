@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 
 from mirrorproxy.sources.events import CaptureObject
 
@@ -40,6 +41,8 @@ def read_body(source: CaptureObject, ref: str, limit: int = MAX_BODY_BYTES) -> b
         # No link leads out of the capture, and no pipe makes the reader wait.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise BodyError(f"{path}: not a file")
             data = file.read(limit + 1)
     except OSError as error:
         raise BodyError(f"{path}: {error.strerror}") from error

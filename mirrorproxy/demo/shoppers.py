@@ -74,7 +74,7 @@ class _Shopper:
             "POST", "/orders", json={"number": number, "item": item, "quantity": index + 1}
         )
         await self._send("PATCH", f"/orders/{number}", json={"quantity": 10 * (index + 1)})
-        note = f"für {self._user}: 50 % & more = {index}"
+        note = f"50 % & ü={index + 1}"
         await self._send("POST", f"/orders/{number}/notes", data={"text": note})
         label = LABEL_START + random.Random(number).randbytes(2000 * (index + 1))  # noqa: S311
         await self._send(

@@ -27,14 +27,14 @@ def show(facts: Facts, places: Places, console: Console) -> None:
     console.print(Text("The replay's ledger", style="bold"))
     console.print(Text(_ledger(facts.ledger)), soft_wrap=True)
     console.print()
-    console.print(Text("Where things are", style="bold"))
+    console.print(Text(f"What lies in {places.directory}", style="bold"))
     for path, what in (
-        (places.capture, "the capture; look into it with 'mirrorproxy inspect'"),
-        (places.rules, "the rule file; try 'mirrorproxy check' on it"),
-        (places.tokens, "staging's tokens by fingerprint of production's users"),
-        (places.outcomes, "one line for each request that was sent, and the ledger"),
+        (places.capture, f"mirrorproxy inspect {places.capture}"),
+        (places.rules, f"mirrorproxy check {places.rules} {places.capture}"),
+        (places.tokens, "staging's tokens, by the fingerprint of production's users"),
+        (places.outcomes, "a line for each request that was sent, and the ledger"),
     ):
-        console.print(Text(f"  {path}  {what}"), soft_wrap=True)
+        console.print(Text(f"  {path.relative_to(places.directory)!s:<12} {what}"), soft_wrap=True)
     console.print()
     for line, is_well in verdict_lines(facts):
         console.print(Text(line, style="green" if is_well else "bold red"), soft_wrap=True)

@@ -9,6 +9,7 @@ request. Bodies are streamed; at most `_MAX_HELD_BYTES` of one wait for a connec
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -445,4 +446,4 @@ class Flow(Receiver, Handler):
         )
 
     def _duration_us(self) -> int:
-        return round((self._proxy.loop.time() - self._started_s) * 1e6)
+        return round((time.monotonic() - self._started_s) * 1e6)

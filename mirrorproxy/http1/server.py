@@ -8,6 +8,7 @@ ahead of the answer under way wait in a bounded buffer; then the client waits.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import cast
@@ -101,7 +102,7 @@ class Service:
 class ServerConnection(asyncio.Protocol):
     """One client's connection.
 
-    peer: its address, "" where there is none. started_s: the loop's clock at the
+    peer: its address, "" where there is none. started_s: time.monotonic() at the
     first byte of the request under way. answer_started: whether a byte of
     the final answer was written, set by the handler; from then on an error of ours
     can only cut the connection.
@@ -353,7 +354,7 @@ class ServerConnection(asyncio.Protocol):
         if not self._head_begun:
             self._head_begun = True
             self._started_us = wall_us()
-            self.started_s = self._loop.time()
+            self.started_s = time.monotonic()  # the loop's own clock may be as coarse as 1 ms
         # A head that came in pieces is looked at again only once its end is there.
         head = None
         if self._searched == 0 or data.find(b"\r\n\r\n", self._searched) >= 0:

@@ -2,67 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
-import os
 import shlex
-import signal
-import socket
-import subprocess
-import sys
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from pages import ROOT, blocks, commands
+from support.commands import Application, capturing, free_port, run, serving
 
 PRODUCTION_TOKEN = "production-token-4711"
 STAGING_TOKEN = "staging-token-0815"
 
 
-class Application(ThreadingHTTPServer):
-    """An application that answers everything with 201 and remembers what came."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.requests: list[tuple[str, str, str | None, bytes]] = []
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        token = self.headers["Authorization"]
-        self.server.requests.append((self.command, self.path, token, body))
-        self.send_response(201)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_args):
-        pass
-
-
 @pytest.fixture
 def applications():
     """Production and staging."""
-    running = [Application(), Application()]
-    threads = [threading.Thread(target=one.serve_forever) for one in running]
-    for thread in threads:
-        thread.start()
-    yield running
-    for one, thread in zip(running, threads, strict=True):
-        one.shutdown()
-        thread.join()
-        one.server_close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    production, staging = Application(), Application()
+    with serving(production, staging):
+        yield production, staging
 
 
 def readme_commands(replacements: dict[str, str]) -> dict[str, list[str]]:
@@ -73,50 +30,6 @@ def readme_commands(replacements: dict[str, str]) -> dict[str, list[str]]:
             words = shlex.split(command, comments=True)
             found[words[1]] = [replacements.get(word, word) for word in words[1:]]
     return found
-
-
-def run(arguments, directory, **environment) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mirrorproxy", *arguments],
-        cwd=directory,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-@contextlib.contextmanager
-def capturing(arguments, directory, port):
-    """Run the capture until the block ends, then drain it and expect status 0."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "mirrorproxy", *arguments],
-        cwd=directory,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        try:
-            wait_for(port, process)
-            yield
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert process.returncode == 0, errors.decode()
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()[1].decode()
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail("capture does not listen")
 
 
 def post(port: int, path: str, body: bytes) -> int:
@@ -148,14 +61,13 @@ def test_the_first_steps_of_the_readme(tmp_path, applications):
     assert (inspected.returncode, inspected.stderr) == (0, "")
     assert "/orders" in inspected.stdout
 
-    replayed = run(steps["replay"], tmp_path, STAGING_TOKEN=STAGING_TOKEN)
+    replayed = run(steps["replay"], tmp_path, {"STAGING_TOKEN": STAGING_TOKEN})
     assert replayed.returncode == 0, replayed.stderr
-    sent = [("POST", f"/orders?n={n}", body) for n, body in enumerate(bodies)]
-    assert production.requests == [(m, p, f"Bearer {PRODUCTION_TOKEN}", b) for m, p, b in sent]
-    assert staging.requests == [(m, p, f"Bearer {STAGING_TOKEN}", b) for m, p, b in sent]
-    everything = inspected.stdout + replayed.stdout + replayed.stderr
-    assert PRODUCTION_TOKEN not in everything
-    assert STAGING_TOKEN not in everything
+    for application, token in ((production, PRODUCTION_TOKEN), (staging, STAGING_TOKEN)):
+        assert [
+            (one.method, one.target, one.header("Authorization"), one.body)
+            for one in application.requests
+        ] == [("POST", f"/orders?n={n}", f"Bearer {token}", body) for n, body in enumerate(bodies)]
 
 
 def test_production_is_refused_as_a_target(tmp_path, applications):
@@ -166,7 +78,7 @@ def test_production_is_refused_as_a_target(tmp_path, applications):
     steps = readme_commands({**replacements, "https://staging.example.com": production.url})
     with capturing([*steps["capture"], "--admin", "off"], tmp_path, port):
         post(port, "/orders", b"{}")
-    refused = run(steps["replay"], tmp_path, STAGING_TOKEN=STAGING_TOKEN)
+    refused = run(steps["replay"], tmp_path, {"STAGING_TOKEN": STAGING_TOKEN})
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
     assert len(production.requests) == 1

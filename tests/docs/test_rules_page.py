@@ -1,0 +1,90 @@
+"""The rule file's page, schema and examples are what the program takes."""
+
+from __future__ import annotations
+
+import json
+import re
+from types import UnionType
+from typing import Any, get_args, get_type_hints
+
+import jsonschema
+import msgspec
+import pytest
+import yaml
+from pages import ROOT, blocks
+
+from mirrorproxy.rules import schema
+from mirrorproxy.rules.load import rules_of
+from mirrorproxy.yamlfile import load
+
+PAGE = ROOT / "docs/rules.md"
+SCHEMA = ROOT / "docs/rules.schema.json"
+BLOCKS = [block.text for block in blocks(PAGE) if block.language == "yaml"]
+EXAMPLES = sorted((ROOT / "examples/rules").glob("*.yaml"))
+TEXTS = [pytest.param(text, id=f"page {number}") for number, text in enumerate(BLOCKS)] + [
+    pytest.param(path.read_text(), id=path.name) for path in EXAMPLES if path.name != "users.yaml"
+]
+ENVIRON = dict.fromkeys(
+    ["STAGING_TOKEN", "STAGING_KEY", "STAGING_TOKEN_ANN", "STAGING_TOKEN_BEN"], "secret"
+)
+
+
+def structs_of(type_: Any, found: set[type]) -> set[type]:
+    """Every struct that a rule file is made of."""
+    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+        if type_ not in found:
+            found.add(type_)
+            for hint in get_type_hints(type_).values():
+                structs_of(hint, found)
+    elif isinstance(type_, UnionType) or get_args(type_):
+        for argument in get_args(type_):
+            structs_of(argument, found)
+    return found
+
+
+KEYS = sorted(
+    {
+        field.encode_name
+        for struct in structs_of(schema.RuleFile, set())
+        for field in msgspec.structs.fields(struct)
+    }
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_every_example_is_a_good_rule_file(text, tmp_path):
+    """What is shown can be copied."""
+    (tmp_path / "users.yaml").write_text((ROOT / "examples/rules/users.yaml").read_text())
+    (tmp_path / "password").write_text("secret\n")
+    rules_of(load(text, name="example"), tmp_path, ENVIRON)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_every_example_fits_the_published_schema(text):
+    """An editor that checks by the schema accepts what the program accepts."""
+    jsonschema.validate(yaml.safe_load(text), json.loads(SCHEMA.read_text()))
+
+
+def test_the_schema_refuses_what_the_program_refuses():
+    """A misspelt key is underlined in the editor."""
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"version": 1, "rule": []}, json.loads(SCHEMA.read_text()))
+
+
+def test_the_published_schema_is_current():
+    """`mirrorproxy check --schema > docs/rules.schema.json` mends it."""
+    assert json.loads(SCHEMA.read_text()) == schema.json_schema()
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_is_documented(key):
+    """In the first column of a table, where it is looked for."""
+    rows = re.findall(r"^\| `([\w.]+)` \|", PAGE.read_text(), re.MULTILINE)
+    assert key in {row.rpartition(".")[2] for row in rows} | {"regex"}
+    assert "{regex:" in PAGE.read_text()
+
+
+def test_no_key_is_documented_that_does_not_exist():
+    """The page promises nothing that the program refuses."""
+    rows = re.findall(r"^\| `([\w.]+)` \|", PAGE.read_text(), re.MULTILINE)
+    assert {part for row in rows for part in row.split(".")} <= set(KEYS)

@@ -1,0 +1,230 @@
+"""What the benchmarks share: processes, their CPU time, a load and an origin.
+
+Everything listens on loopback, on ports that were free, and ends with its
+`with` block. CPU time is read from /proc for a whole tree of processes, because
+on a noisy machine it says more than throughput does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+POST_LUA = """
+wrk.method = "POST"
+wrk.body = '{"sku":"A-1","note":"' .. string.rep("x", 1000) .. '"}'
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["User-Agent"] = "bench/1"
+wrk.headers["Accept"] = "*/*"
+wrk.headers["Accept-Encoding"] = "gzip, deflate"
+wrk.headers["Authorization"] = "Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1MSIsImlzcyI6ImkifQ.c2ln"
+wrk.headers["X-Forwarded-For"] = "203.0.113.7"
+wrk.headers["X-Forwarded-Proto"] = "https"
+wrk.headers["X-Request-Id"] = "0f8fad5bd9cb469fa165708671735a2c"
+"""
+"""A 1 KiB JSON POST with the headers that a load balancer hands on."""
+
+
+def find(program: str) -> str | None:
+    """Return the path of a program, also where only administrators look; None if absent."""
+    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for_port(port: int, process: subprocess.Popen[bytes], timeout_s: float = 15.0) -> None:
+    """Wait until something accepts connections; raise if the process ends first."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended with status {process.returncode}")
+        time.sleep(0.05)
+    raise RuntimeError(f"{process.args!r} does not listen on {port}")
+
+
+@contextlib.contextmanager
+def running(argv: list[str], port: int, *, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server while the block runs; its output goes to a file."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            wait_for_port(port, process)
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def tree(pid: int) -> list[int]:
+    """Return a process and all that it started and that still runs."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+                children.setdefault(int(stat[1]), []).append(int(entry.name))
+    found = [pid]
+    for parent in found:
+        found += children.get(parent, [])
+    return found
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU seconds of a process and all that it started and that still runs."""
+    total = 0
+    for member in tree(pid):
+        with contextlib.suppress(OSError):
+            stat = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+            total += int(stat[11]) + int(stat[12])
+    return total * _TICK_S
+
+
+def rss_mib(pid: int) -> float:
+    """Return the resident memory of a process and all that it started, in MiB."""
+    total = 0
+    for member in tree(pid):
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{member}/status").read_text()
+            match = re.search(r"VmRSS:\s+(\d+)", status)
+            total += int(match[1]) if match else 0
+    return total / 1024
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a load generator saw: requests answered, times in milliseconds."""
+
+    requests: int
+    duration_s: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
+
+
+_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60000.0}
+
+
+def wrk(port: int, *, seconds: int, connections: int = 32, path: str = "/api/orders") -> Load:
+    """Send `POST_LUA` requests over keep-alive connections, as fast as answers come."""
+    program = find("wrk")
+    if program is None:
+        raise RuntimeError("wrk is not installed (Debian: apt install wrk)")
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(POST_LUA)
+        script.flush()
+        output = subprocess.run(
+            [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", script.name,
+             f"http://127.0.0.1:{port}{path}"],
+            check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+
+    def number(pattern: str) -> re.Match[str] | None:
+        return re.search(pattern, output)
+
+    total = number(r"(\d+) requests in ([\d.]+)(ms|s|m)")
+    if total is None:
+        raise RuntimeError(f"wrk said nothing usable:\n{output}")
+    p50 = number(r"50%\s+([\d.]+)(us|ms|s)")
+    p99 = number(r"99%\s+([\d.]+)(us|ms|s)")
+    errors = number(r"Non-2xx or 3xx responses: (\d+)")
+    socket_errors = number(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
+    return Load(
+        requests=int(total[1]),
+        duration_s=float(total[2]) * _MS[total[3]] / 1000,
+        p50_ms=float(p50[1]) * _MS[p50[2]] if p50 else 0.0,
+        p99_ms=float(p99[1]) * _MS[p99[2]] if p99 else 0.0,
+        errors=(int(errors[1]) if errors else 0)
+        + (sum(map(int, socket_errors.groups())) if socket_errors else 0),
+    )
+
+
+def nginx_config(directory: Path, server: str, *, workers: int = 1) -> Path:
+    """Write a configuration with one server block, logs off; return its path."""
+    path = directory / "nginx.conf"
+    path.write_text(
+        f"worker_processes {workers}; daemon off; pid {directory}/nginx.pid;\n"
+        f"error_log {directory}/error.log; events {{ worker_connections 4096; }}\n"
+        f"http {{ access_log off; keepalive_requests 1000000000; client_body_buffer_size 64k;\n"
+        f"client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;\n"
+        f"fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u;\n"
+        f"scgi_temp_path {directory}/s;\n{server}\n}}\n"
+    )
+    return path
+
+
+@contextlib.contextmanager
+def nginx(server: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run nginx with one server block (or several) while the block runs."""
+    program = find("nginx")
+    if program is None:
+        raise RuntimeError("nginx is not installed (Debian: apt install nginx-light)")
+    with tempfile.TemporaryDirectory(prefix="mirrorproxy-bench-") as name:
+        directory = Path(name)
+        config = nginx_config(directory, server)
+        argv = [program, "-e", str(directory / "error.log"), "-c", str(config)]
+        with running(argv, port, log=directory / "log") as process:
+            yield process
+
+
+@contextlib.contextmanager
+def origin() -> Iterator[int]:
+    """Run an origin that answers every request with a small JSON constant; yields its port."""
+    port = free_port()
+    server = (
+        f"server {{ listen 127.0.0.1:{port}; location / {{ default_type application/json; "
+        """return 201 '{"id":42,"ok":true}'; } }"""
+    )
+    with nginx(server, port):
+        yield port
+
+
+@contextlib.contextmanager
+def nginx_proxy(origin_port: int) -> Iterator[tuple[int, int]]:
+    """Run nginx as a plain proxy with upstream keep-alive; yields its port and process id."""
+    port = free_port()
+    server = (
+        f"upstream o {{ server 127.0.0.1:{origin_port}; keepalive 64; "
+        "keepalive_requests 1000000000; }\n"
+        f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://o; "
+        'proxy_http_version 1.1; proxy_set_header Connection ""; '
+        "proxy_set_header Host $host; } }"
+    )
+    with nginx(server, port) as process:
+        yield port, process.pid
+
+
+@contextlib.contextmanager
+def capture(origin_port: int, directory: Path, *options: str) -> Iterator[tuple[int, int]]:
+    """Run `mirrorproxy capture` with one worker; yields its port and process id."""
+    port = free_port()
+    argv = [
+        sys.executable, "-m", "mirrorproxy", "capture", "--listen", f"127.0.0.1:{port}",
+        "--upstream", f"http://127.0.0.1:{origin_port}", "--to", str(directory / "capture"),
+        "--admin", "off", "--workers", "1", *options,
+    ]  # fmt: skip
+    with running(argv, port, log=directory / "capture.log") as process:
+        yield port, process.pid

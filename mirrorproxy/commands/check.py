@@ -70,7 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="the environment variable with a bearer token for the file's one target",
     )
     parser.add_argument(
-        "--seed", default="", metavar="TEXT", help="of the run, for sampling by session"
+        "--seed", default="replay", help="as given to replay, for sampling by session"
     )
     parser.add_argument(
         "--json", action="store_true", help="print one object a line: an exchange and its shots"

@@ -67,8 +67,8 @@ def compile_regex(text: str, at: KeyPath, *, capture: bool = False) -> Compiled:
     """Return a compiled regular expression over UTF-8 bytes.
 
     capture: whether groups are needed; without it matching is faster. Raises
-    Fault with RE2's own reason, which never holds more than a part of the
-    pattern.
+    Fault with RE2's own reason, without the part of the pattern that it names:
+    the pattern may hold what ``${NAME}`` put in.
     """
     if len(text) > _MAX_LENGTH:
         raise Fault(f"a regular expression of more than {_MAX_LENGTH} characters", at)
@@ -84,8 +84,9 @@ def compile_regex(text: str, at: KeyPath, *, capture: bool = False) -> Compiled:
 
 
 def _reason(error: Exception) -> str:
-    reason = error.args[0] if error.args else ""
-    return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+    reason = error.args[0] if error.args else b""
+    text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+    return text.partition(": ")[0]
 
 
 def compile_patterns(patterns: Patterns, kind: Kind, at: KeyPath) -> Test:

@@ -217,7 +217,7 @@ def _targets_of(
     for name in names:
         if name not in targets:
             known = ", ".join(targets) or "none"
-            raise Fault(f"there is no target {name}; known here: {known}", (*at, "target"))
+            raise Fault(f"there is no such target; known here: {known}", (*at, "target"))
     return tuple(targets[name] for name in names)
 
 

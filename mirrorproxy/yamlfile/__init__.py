@@ -67,11 +67,11 @@ class Document:
 
 
 def dotted(path: KeyPath) -> str:
-    """Return a path as people write it: ``rules[0].match.path``."""
+    """Return a path as people write it, on one line: ``rules[0].match.path``."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def load(
@@ -130,8 +130,9 @@ class _Builder:
         self._max_nodes = max_nodes
         self._lines: dict[KeyPath, int] = {}
         self._nodes = 0
-        # Anchored data with its number of nodes; None while it is still open.
-        self._anchors: dict[str, tuple[object, int] | None] = {}
+        self._deepest = 0
+        # Anchored data with its number of nodes and levels; None while it is still open.
+        self._anchors: dict[str, tuple[object, int, int] | None] = {}
 
     def document(self) -> Document:
         data: object = None
@@ -152,10 +153,14 @@ class _Builder:
         if self._nodes > self._max_nodes:
             raise self._error(f"more than {self._max_nodes:,} values, aliases written out", event)
 
+    def _descend(self, depth: int, event: yaml.Event) -> None:
+        self._deepest = max(self._deepest, depth)
+        if depth > MAX_DEPTH:
+            raise self._error(f"nested deeper than {MAX_DEPTH} levels", event)
+
     def _value(self, event: yaml.Event, path: KeyPath) -> object:
         self._lines.setdefault(path, _line(event))
-        if len(path) > MAX_DEPTH:
-            raise self._error(f"nested deeper than {MAX_DEPTH} levels", event)
+        self._descend(len(path), event)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, path)
         self._count(1, event)
@@ -163,9 +168,10 @@ class _Builder:
         if tag not in (None, "!", _STR_TAG):
             raise self._error("tags such as !name are not supported", event, path)
         anchor = getattr(event, "anchor", None)
-        before = self._nodes
+        before, around = self._nodes, self._deepest
         if anchor is not None:
             self._anchors[anchor] = None
+            self._deepest = len(path)
         value: object
         if isinstance(event, yaml.ScalarEvent):
             value = _scalar(event)
@@ -174,15 +180,17 @@ class _Builder:
         else:
             value = self._mapping(path)
         if anchor is not None:
-            self._anchors[anchor] = (value, self._nodes - before + 1)
+            self._anchors[anchor] = (value, self._nodes - before + 1, self._deepest - len(path))
+            self._deepest = max(self._deepest, around)
         return value
 
     def _alias(self, event: yaml.AliasEvent, path: KeyPath) -> object:
         known = self._anchors.get(event.anchor or "")
         if known is None:
             raise self._error("an alias of nothing that was finished before it", event, path)
-        value, nodes = known
+        value, nodes, levels = known
         self._count(nodes, event)
+        self._descend(len(path) + levels, event)
         return value
 
     def _sequence(self, path: KeyPath) -> list[object]:

@@ -89,6 +89,15 @@ def test_a_bomb_of_aliases_is_refused():
         load(text, name="f")
 
 
+def test_a_tower_of_aliases_is_refused():
+    """What aliases stack up counts as deep as it is."""
+    text = "a0: &a0 [[[[[[[[[[x]]]]]]]]]]\n"
+    for level in range(1, 8):
+        text += f"a{level}: &a{level} [[[[[[[[[*a{level - 1}]]]]]]]]]\n"
+    with pytest.raises(ConfigError, match="f:7: nested deeper than 64 levels"):
+        load(text, name="f")
+
+
 def test_a_large_file_is_refused_before_it_is_parsed(tmp_path):
     """A file costs no more than its bound."""
     path = tmp_path / "large.yaml"
@@ -221,6 +230,7 @@ def test_a_number_may_come_from_the_environment():
 def test_paths_are_written_as_people_write_them():
     """Keys are joined by dots, items stand in brackets."""
     assert dotted(("rules", 0, "match", "path")) == "rules[0].match.path"
+    assert dotted(("a\nb",)) == "a\\nb"
 
 
 @given(st.text(alphabet="ab:{}[]-&*!|>'\"#%? \n\t,0", max_size=60))

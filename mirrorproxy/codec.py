@@ -34,11 +34,11 @@ _SAFE_REASON = re.compile(
 )
 
 
-class MalformedRecord(ValueError):  # noqa: N818 - named by what it says
+class MalformedRecord(ValueError):
     """A line that is no exchange record, or a body that can't be decoded."""
 
 
-class UnsupportedVersion(SourceError):  # noqa: N818 - named by what it says
+class UnsupportedVersion(SourceError):
     """A record of a higher version than this reader knows."""
 
 

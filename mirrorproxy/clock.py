@@ -24,7 +24,7 @@ def new_id(at_us: int) -> str:
     """
     ms, rest_us = divmod(at_us, 1000)
     fraction = rest_us * 4096 // 1000
-    variant_and_random = 0x8000000000000000 | random.getrandbits(62)  # noqa: S311 - not a secret
+    variant_and_random = 0x8000000000000000 | random.getrandbits(62)  # not a secret
     return f"{ms:012x}7{fraction:03x}{variant_and_random:016x}"
 
 

@@ -96,6 +96,8 @@ class Worker:
             await self._ending.wait()
             await self._drain(server, backlog)
         finally:
+            server.close()
+            backlog.close()
             self._loop.remove_reader(self._control.fileno())
             if self._tick_handle:
                 self._tick_handle.cancel()

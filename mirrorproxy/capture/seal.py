@@ -41,23 +41,16 @@ class Sealer:
     def __init__(self, policy: SealPolicy, key: SealKey) -> None:
         self._vault = Vault(key, Names(policy))
         self._heads = Heads(self._vault)
-        self._line = self._heads.line
 
     def request(self, target: str, headers: HeaderList) -> SealedHead:
         """Return a request's head sealed. target, headers: latin-1 text, as received."""
-        target, credentials = self._heads.target(target)
-        sealed: HeaderList = []
-        for header in headers:
-            line, found = self._line(header)
-            if line is not None:
-                sealed.append(line)
-            if found:
-                credentials += found
-        return SealedHead(target, sealed, credentials)
+        sealed_target, credentials = self._heads.target(target)
+        lines, found = self._heads.lines(headers)
+        return SealedHead(sealed_target, lines, credentials + found)
 
     def response(self, headers: HeaderList) -> HeaderList:
         """Return an answer's headers sealed; trailers of either side likewise."""
-        return [line for header in headers if (line := self._line(header)[0]) is not None]
+        return self._heads.lines(headers)[0]
 
     def body(
         self, data: bytes, content_type: str | None, content_encoding: str | None

@@ -12,6 +12,7 @@ import re
 from mirrorproxy.capture.seal_form import FormScanner
 from mirrorproxy.capture.seal_json import JsonScanner, seal_json
 from mirrorproxy.capture.seal_multipart import MultipartScanner, Scanner
+from mirrorproxy.capture.seal_policy import ESCAPED, MARKED, NAMED, TOKENED
 from mirrorproxy.capture.seal_stages import (
     Inflater,
     LookedInto,
@@ -300,9 +301,12 @@ def seal_body(
 ) -> bytes:
     """Return a whole body sealed. Raises Unsealable."""
     if not content_encoding and is_plainly_json(data, content_type):
-        if not found.names.may_hold_secret(data):
-            return data
-        return replace_tokens(seal_json(replace_marks(data, found), found), found)
+        signs = found.names.signs(data)
+        if MARKED in signs:
+            data = replace_marks(data, found)
+        if NAMED in signs or ESCAPED in signs:
+            data = seal_json(data, found)
+        return replace_tokens(data, found) if TOKENED in signs else data
     scanner = open_body(found, content_type, content_encoding)
     if scanner is None:
         raise Unsealable("a content coding that cannot be looked into")

@@ -11,6 +11,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from mirrorproxy.capture.seal_json import JsonScanner
+from mirrorproxy.capture.seal_policy import Names
 from mirrorproxy.capture.seal_text import Guard, replace_userinfo
 from mirrorproxy.capture.seal_values import MAX_SECRET_BYTES, Findings, Unsealable
 
@@ -19,6 +20,7 @@ _MAX_DEPTH = 3
 
 # Some servers part pairs at `;`, and `?` or `#` begin the query of a URL within a value.
 _INNER = re.compile(rb"[;?#&]")
+_PLAIN = re.compile(rb"[\w.,+\-\[\]!~*() ]*+")
 
 
 def unescape(text: bytes) -> bytes:
@@ -30,9 +32,22 @@ def unescape(text: bytes) -> bytes:
 
 def seal_pairs(text: bytes, found: Findings, *, in_query: bool = False, depth: int = 0) -> bytes:
     """Return a query or form with its secrets replaced."""
+    if is_clean(text, found.names):
+        return text
     if b"&" not in text:
         return _seal_pair(text, found, in_query, depth)
     return b"&".join(_seal_pair(pair, found, in_query, depth) for pair in text.split(b"&"))
+
+
+def is_clean(text: bytes, names: Names) -> bool:
+    """Tell whether nothing sensitive stands in text, unescaped as often as it may be."""
+    for _ in range(_MAX_DEPTH + 1):
+        if names.signs(text) or (b"@" in text and b"//" in text):
+            return False
+        if b"%" not in text:
+            return True
+        text = unquote_to_bytes(text)
+    return False
 
 
 def _seal_pair(pair: bytes, found: Findings, in_query: bool, depth: int) -> bytes:
@@ -42,7 +57,7 @@ def _seal_pair(pair: bytes, found: Findings, in_query: bool, depth: int) -> byte
     if mode is not None:
         sealed = found.replace(key.decode("utf-8", "replace"), unescape(value), mode)
         return name + equals + sealed
-    if b"%" not in pair and b"@" not in pair and not found.names.may_hold_secret(pair):
+    if _PLAIN.fullmatch(value) and _PLAIN.fullmatch(key):
         return pair
     if not equals:
         name, value = b"", pair
@@ -79,7 +94,7 @@ def _hides_secret(value: bytes, found: Findings, depth: int) -> bool:
     probe = found.probe()
     start = value.lstrip()[:1]
     if start in {b"{", b"["}:
-        if not found.names.may_hold_secret(value):
+        if not found.names.signs(value):
             return False
         scanner = JsonScanner(probe)
         try:
@@ -91,7 +106,7 @@ def _hides_secret(value: bytes, found: Findings, depth: int) -> bool:
     if b"=" not in value and b"%" not in value and b"@" not in value:
         return False
     if depth >= _MAX_DEPTH:
-        return found.names.may_hold_secret(unquote_to_bytes(value))
+        return found.names.signs(unquote_to_bytes(value))
     seal_pairs(_INNER.sub(b"&", value), probe, in_query=True, depth=depth + 1)
     replace_userinfo(value, probe)
     return probe.sealed > 0

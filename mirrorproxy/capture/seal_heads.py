@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 
-from mirrorproxy.capture.seal_form import seal_pairs
+from mirrorproxy.capture.seal_form import is_clean, seal_pairs
 from mirrorproxy.capture.seal_policy import Mode
 from mirrorproxy.capture.seal_text import (
     replace_marks,
@@ -18,7 +18,7 @@ from mirrorproxy.capture.seal_text import (
     replace_userinfo,
 )
 from mirrorproxy.capture.seal_values import Findings, Vault
-from mirrorproxy.record import Credential
+from mirrorproxy.record import Credential, HeaderList
 
 Sealed = tuple[tuple[str, str] | None, tuple[Credential, ...]]
 """A header line as it is recorded (None: dropped), and what was sealed in it."""
@@ -53,22 +53,34 @@ class Heads:
         self._names = vault.names
         self._cached = functools.lru_cache(_LINES_CACHED)(self._line)
 
-    def line(self, line: tuple[str, str]) -> Sealed:
-        """Return one header line sealed."""
-        if len(line[1]) > _MAX_CACHED_CHARS:
-            return self._line(line)
-        return self._cached(line)
+    def lines(self, headers: HeaderList) -> tuple[HeaderList, list[Credential]]:
+        """Return header lines sealed, and what was sealed in them."""
+        cached, line = self._cached, self._line
+        kept: HeaderList = []
+        credentials: list[Credential] = []
+        for header in headers:
+            # What is long is not cached: the cache is bounded in bytes too.
+            sealed = cached(header) if len(header[1]) < _MAX_CACHED_CHARS else line(header)
+            if sealed[0] is not None:
+                kept.append(sealed[0])
+            if sealed[1]:
+                credentials += sealed[1]
+        return kept, credentials
 
     def target(self, target: str) -> tuple[str, list[Credential]]:
         """Return a request's target sealed, whatever its form."""
         if not _needs_look(target):
             return target, []
-        found = Findings(self._vault, "query")
         raw = target.encode("latin-1", "replace")
+        if "@" not in target and is_clean(raw, self._names):
+            return target, []
+        found = Findings(self._vault, "query")
         if _AUTHORITY.match(raw):
             user, _, host = raw.rpartition(b"@")
             raw = found.replace("userinfo", user, "seal") + b"@" + host
-        return self._url(raw, found).decode("latin-1"), found.credentials
+        else:
+            raw = self._url(raw, found)
+        return raw.decode("latin-1"), found.credentials
 
     def _line(self, line: tuple[str, str]) -> Sealed:
         name, value = line

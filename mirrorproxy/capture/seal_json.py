@@ -34,16 +34,16 @@ _tokens = re.compile(rb"(?:" + _GAP + _STRING + rb")*+", re.DOTALL)
 _string = re.compile(_STRING, re.DOTALL)
 _string_rest = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _space = re.compile(rb"[\s,:\x1e]*+")
-_colon = re.compile(rb"\s*+:\s*+")
 _number = re.compile(rb"-?\d[\d.eE+\-]*+")
+_after_colon = re.compile(rb"\s*+(\"[^\"]*+\"|-?\d[\d.eE+\-]*+|true|false|null)")
 _literal = re.compile(rb"true|false|null|NaN|-?Infinity")
 _word_begun = re.compile(rb"[\w.+\-]{1,15}\Z")
 _word_at_end = re.compile(rb"[\w.+\-]{1,64}\Z")
 _escape = re.compile(rb"\\u[0-9a-fA-F]{4}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?|\\.|[^\\]++", re.DOTALL)
-_escaped_letter = re.compile(rb"\\u00[2-7]")
 
 _valid = msgspec.json.Decoder(msgspec.Raw)
-_QUOTE, _BACKSLASH = 0x22, 0x5C
+_QUOTE = 0x22
+_NUMBER_BEGINS = b"-0123456789"
 
 
 def unescape(raw: bytes) -> bytes:
@@ -59,8 +59,6 @@ def unescape(raw: bytes) -> bytes:
 
 def seal_json(data: bytes, found: Findings) -> bytes:
     """Return a whole body with its secrets replaced. Raises Unsealable."""
-    if not found.names.may_hold_secret(data):
-        return data
     spans = _few_spans(data, found)
     if spans is None:
         scanner = JsonScanner(found)
@@ -69,62 +67,40 @@ def seal_json(data: bytes, found: Findings) -> bytes:
 
 
 def _few_spans(data: bytes, found: Findings) -> list[Span] | None:
-    """Look only where a sensitive name may stand; None where that is not enough.
+    """Look only at strings that hold a sensitive name; None where that is not enough.
 
-    Sound because the body is known to be one valid document, in which letters
-    of a name stand in strings only and a quote without a backslash before it
-    bounds a string.
+    Sound because the body is known to be one valid document without escapes,
+    in which a name's letters stand in strings only and every quote bounds one.
     """
-    if _escaped_letter.search(data) is not None:
+    if b"\\" in data:
         return None
     try:
         _valid.decode(data)
     except (msgspec.DecodeError, RecursionError):
         return None
-    sealable: list[tuple[int, int, bytes, Mode]] = []
-    within: list[tuple[int, int]] = []
+    spans: list[Span] = []
     done = 0
-    for at in found.names.needle_positions(data):
-        if at < done:
+    for start, end in found.names.named_strings(data):
+        if start < done:
             continue
-        start = data.rfind(b'"', done, at)
-        end = data.find(b'"', at)
-        if start < 0 or end < 0 or data[start - 1] == _BACKSLASH or data[end - 1] == _BACKSLASH:
-            return None
-        done = end + 1
-        colon = _colon.match(data, done)
-        if colon is None:
-            if data.find(b"=", start, end) >= 0 or data.find(b":", start, end) >= 0:
-                if data.find(b"\\", start, end) >= 0:
-                    return None
-                within.append((start + 1, end))
+        if data[end - 1] == _QUOTE:
+            inner = pair_spans(data[start:end], found)
+            spans += [(start + first, start + last, mark) for first, last, mark in inner]
             continue
-        key = data[start + 1 : end]
-        if b"\\" in key:
-            return None
+        key = data[start + 1 : data.rindex(b'"', start, end)]
         mode = found.names.field(key)
         if mode is None:
             continue
-        value = colon.end()
-        string = _string.match(data, value)
-        if string:
-            sealable.append((value + 1, string.end() - 1, key, mode))
-            done = string.end()
-            continue
-        number = _number.match(data, value)
-        if number:
-            sealable.append((value, number.end(), key, mode))
-        elif not _literal.match(data, value):
+        value = _after_colon.match(data, end)
+        if value is None:
             return None
-    spans = [
-        (start + inner, start + inner_end, mark)
-        for start, end in within
-        for inner, inner_end, mark in pair_spans(data[start:end], found)
-    ]
-    for start, end, key, mode in sealable:
-        is_number = data[start - 1] != _QUOTE
-        spans.append((start, end, _replacement(found, key, data[start:end], mode, is_number)))
-    spans.sort()
+        begin, done = value.span(1)
+        if value[1][0] == _QUOTE:
+            spans.append(
+                (begin + 1, done - 1, _replacement(found, key, value[1][1:-1], mode, False))
+            )
+        elif value[1][0] in _NUMBER_BEGINS:
+            spans.append((begin, done, _replacement(found, key, value[1], mode, True)))
     return spans
 
 
@@ -182,7 +158,9 @@ class JsonScanner:
                 return 0, spans
             self._start = False
             at = 3 if text.startswith(b"\xef\xbb\xbf") else 0
-        is_suspect = self._found.names.may_hold_secret(text)
+        # Where something may stand, from the last to the first; all else is passed in one go.
+        suspect = self._found.names.suspect_places(text)
+        suspect.reverse()
         size = len(text)
         while at < size:
             if self._guard is not None:
@@ -193,20 +171,17 @@ class JsonScanner:
             elif self._mode is not None:
                 stop = self._sensitive(text, at, final, spans)
             else:
-                if not is_suspect:
-                    at = self._pass_whole(text, at)
-                stop = self._ordinary(text, at, final, is_suspect, spans)
+                while suspect and suspect[-1] < at:
+                    suspect.pop()
+                passed = _tokens.match(text, at, suspect[-1] if suspect else size)
+                at = passed.end() if passed else at
+                stop = self._ordinary(text, at, final, spans)
             if stop < 0:
                 return ~stop, spans
             at = stop
         return at, spans
 
     # Each step returns where to go on, or ~position if what follows has to wait for more.
-
-    def _pass_whole(self, text: bytes, at: int) -> int:
-        """Pass over strings that hold nothing, but for the last: it may be unfinished."""
-        passed = _tokens.match(text, at)
-        return passed.end() if passed else at
 
     def _skip(self, text: bytes, at: int, final: bool) -> int:
         rest = _string_rest.match(text, at)
@@ -216,18 +191,15 @@ class JsonScanner:
             return end + 1
         return ~len(text) if final else ~end
 
-    def _ordinary(
-        self, text: bytes, at: int, final: bool, is_suspect: bool, spans: list[Span]
-    ) -> int:
+    def _ordinary(self, text: bytes, at: int, final: bool, spans: list[Span]) -> int:
         size = len(text)
         token = _token.match(text, at)
         if token:
             if token[2] is None:
                 if token.end() == size and not final:
                     return ~(token.start(1) - 1)
-                if is_suspect:
-                    self._within_string(token[1], token.start(1), spans)
-            elif is_suspect:
+                self._within_string(token[1], token.start(1), spans)
+            else:
                 key = unescape(token[1])
                 self._mode = self._found.names.field(key)
                 self._key = key
@@ -318,12 +290,12 @@ class JsonScanner:
         """Seal what a string that is not sensitive itself holds: JSON or ``name=value``."""
         has_escapes = b"\\" in raw
         if not has_escapes:
-            if (b"=" in raw or b":" in raw) and self._found.names.may_hold_secret(raw):
+            if (b"=" in raw or b":" in raw) and self._found.names.signs(raw):
                 spans += [
                     (offset + s, offset + e, mark) for s, e, mark in pair_spans(raw, self._found)
                 ]
             return
-        if len(raw) > MAX_SECRET_BYTES or not self._found.names.may_hold_secret(raw):
+        if len(raw) > MAX_SECRET_BYTES or not self._found.names.signs(raw):
             return
         text, starts, places = _unescape_with_places(raw)
         if text.lstrip()[:1] in {b"{", b"["}:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Literal
 
 import msgspec
+import re2  # type: ignore[import-untyped,unused-ignore]
 
 Mode = Literal["seal", "drop", "keep"]
 """seal: a mark takes the value's place. drop: nothing does. keep: it is recorded."""
@@ -54,11 +55,31 @@ _SECRET_FIELD_ENDS = (
 _SECRET_QUERY_KEYS = frozenset({"sig", "signature"})
 """Signed URLs of object stores: whoever has the signature has the object."""
 
-# Every sensitive name holds one of these, so that most bodies are passed on after one search.
-_NEEDLES = (
-    "pass", "pwd", "secret", "code", "assert", "otp", "token", "key", "auth", "cvv", "cvc",
-    "saml", "sess", "sig", "x-amz-cred", "x-goog-cred",
+_SEPARATOR = r"[^0-9a-z\"]{0,3}"
+# Zero-width where it can be: the quote beside a name has to stay for what stands around it.
+_BEFORE = r"(?:\b|[_0-9]|\\[bfnrt])"
+_AFTER = r"(?:\b|[_0-9])"
+# Every sensitive name matches one of these, so that most bodies need one search alone.
+_NAMES = (
+    "pass", "pwd", "secret", "token", "assertion", "authorization", "cvv", "cvc",
+    _BEFORE + "[th]?otp",
+    _BEFORE
+    + "(?:auth|authorization|device|user|onetime|verification|mfa|otp|sms|twofactor|security"
+    + "|recovery|backup)?code(?:s|verifier)?"
+    + _AFTER,
+    f"(?:api|secret|private|access|session|auth){_SEPARATOR}key",
+    f"sess(?:ion)?{_SEPARATOR}id",
+    f"saml{_SEPARATOR}response",
+    f"(?:amz|goog){_SEPARATOR}(?:signature|credential)",
+    _BEFORE + "sig(?:nature)?" + _AFTER,
 )  # fmt: skip
+_MARK_BEGUN = r"\{h1:"
+_JWT_BEGUN = "(?-i:eyJ)"
+_LETTER_ESCAPED = r"\\u00[2-7]"
+_ESCAPED = re.compile(_LETTER_ESCAPED.encode())
+
+NAMED, MARKED, TOKENED, ESCAPED = range(4)
+"""What `Names.signs` can find: a sensitive name, a mark, a token, an escaped letter."""
 
 _SEGMENTS = re.compile(r"[\[\].:/]+")
 _NOT_LETTERS = re.compile(r"[^0-9a-z]+")
@@ -96,10 +117,16 @@ class Names:
         self._headers = {name.lower(): mode for name, mode in policy.headers.items()}
         self._cookies = {name.lower(): mode for name, mode in policy.cookies.items()}
         self._fields = {name.lower(): mode for name, mode in policy.fields.items()}
-        chosen = [name for name, mode in self._fields.items() if mode != "keep"]
-        self._needles = tuple(dict.fromkeys((*_NEEDLES, *chosen)))
-        self.may_hold_secret = searcher((*self._needles, "{h1:", "eyj", r"\u00"))
-        """Whether bytes can hold a sensitive name, a token or a mark, escaped or not."""
+        chosen = [re2.escape(name) for name, mode in self._fields.items() if mode != "keep"]
+        names = "|".join((*_NAMES, *chosen))
+        options = _latin_options()
+        self._named = re2.compile(names.encode(), options)
+        self._named_string = re2.compile(f'"[^"]*(?:{names})[^"]*"(?:\\s*:)?'.encode(), options)
+        signs = re2.Set.SearchSet(options)
+        for pattern in (names, _MARK_BEGUN, _JWT_BEGUN, _LETTER_ESCAPED):
+            signs.Add(pattern)
+        signs.Compile()
+        self._signs = signs
         self._field_cached = functools.lru_cache(_NAMES_CACHED)(self._field)
 
     def header(self, name: str) -> Mode | None:
@@ -124,6 +151,8 @@ class Names:
         return self._field_cached(name, in_query)
 
     def _field(self, name: bytes, in_query: bool) -> Mode | None:
+        if self._named.search(name) is None:
+            return None
         text = name.decode("utf-8", "replace").casefold()
         if text in self._fields:
             mode = self._fields[text]
@@ -134,26 +163,39 @@ class Names:
                 mode = self._fields[segment]
                 return None if mode == "keep" else mode
         # Fields of forms nest as user[password], flattened JSON as user.password.
-        if any(_is_secret_field(segment, in_query) for segment in segments):
+        if any(_is_secret(segment, in_query) for segment in segments):
             return "seal"
         return None
 
-    def needle_positions(self, data: bytes) -> Iterator[int]:
-        """Yield where sensitive names may stand in data, in order."""
-        lower = data.lower()
-        found: list[int] = []
-        for needle in self._needles:
-            sought = needle.encode()
-            at = lower.find(sought)
-            while at >= 0:
-                found.append(at)
-                at = lower.find(sought, at + 1)
-        return iter(sorted(found))
+    def signs(self, data: bytes) -> Collection[int]:
+        """Return which of NAMED, MARKED, TOKENED and ESCAPED may stand in data.
+
+        One pass in linear time. What is not found is not there; what is found
+        has to be looked at.
+        """
+        found: list[int] | None = self._signs.Match(data)
+        return found or ()
+
+    def suspect_places(self, data: bytes) -> list[int]:
+        """Return where sensitive names or escaped letters may stand in data, in order."""
+        signs = self.signs(data)
+        places: list[int] = []
+        if NAMED in signs:
+            places += [found.start() for found in self._named.finditer(data)]
+        if ESCAPED in signs:
+            places += [found.start() for found in _ESCAPED.finditer(data)]
+            places.sort()
+        return places
+
+    def named_strings(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Yield start and end of each quoted string of data that holds a sensitive name.
+
+        A colon after it is part of it. For valid JSON without backslashes.
+        """
+        return (found.span() for found in self._named_string.finditer(data))
 
 
-def _is_secret_field(segment: str, in_query: bool) -> bool:
-    if not any(needle in segment for needle in _NEEDLES):
-        return False
+def _is_secret(segment: str, in_query: bool) -> bool:
     bare = _NOT_LETTERS.sub("", segment)
     trimmed = bare.rstrip("0123456789") or bare
     return (
@@ -165,15 +207,9 @@ def _is_secret_field(segment: str, in_query: bool) -> bool:
     )
 
 
-def searcher(needles: tuple[str, ...]) -> Callable[[bytes], bool]:
-    """Return a test whether bytes hold any needle, whatever the case of its letters.
-
-    needles: lower-case. Time is linear in the bytes.
-    """
-    sought = tuple(needle.encode() for needle in needles)
-
-    def search(data: bytes) -> bool:
-        lower = data.lower()
-        return any(needle in lower for needle in sought)
-
-    return search
+def _latin_options() -> re2.Options:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # bodies are bytes, whatever their charset
+    options.case_sensitive = False
+    options.never_capture = True
+    return options

@@ -61,7 +61,7 @@ class Watched(Opaque):
         """Return it unchanged. Raises Unsealable."""
         if self._is_strict:
             text = self._tail + data
-            if self._found.names.may_hold_secret(text):
+            if self._found.names.signs(text):
                 raise Unsealable("a body that cannot be parsed may hold a secret")
             self._tail = text[-256:]
         for guard in self._guards:
@@ -103,7 +103,7 @@ class TextScanner:
         return self._seal(rest)
 
     def _seal(self, text: bytes) -> bytes:
-        if not text or not self._found.names.may_hold_secret(text):
+        if not text or not self._found.names.signs(text):
             return text
         return replace_pairs(text, self._found)
 

@@ -140,7 +140,7 @@ class Guard:
         """Take more text. Raises Unsealable if a sensitive name with a value stands in it."""
         text = self._tail + data
         self._tail = text[-_CONTEXT:]
-        if not self._found.names.may_hold_secret(text):
+        if not self._found.names.signs(text):
             return
         if _ESCAPED_LETTER.search(text):
             raise Unsealable("names are escaped in a body that cannot be parsed")

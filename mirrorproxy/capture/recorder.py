@@ -39,7 +39,7 @@ _SAMPLED = INDEX["sampled"]
 _REPLAYED = INDEX["filtered_replay"]
 _UNSEALABLE = INDEX["omitted_unsealable"]
 _TRUNCATED = INDEX["truncated"]
-_DROPPED_ERROR = INDEX["dropped_error"]
+_DROPPED_CLIENT_ABORTED = INDEX["dropped_client_aborted"]
 _SEGMENT_US = INDEX["segment_us"]
 _SEGMENT_SEQ = INDEX["segment_seq"]
 _SEGMENT_BYTES = INDEX["segment_bytes"]
@@ -224,9 +224,10 @@ class Recorder:
     def drop(self, reason: str) -> None:
         """Count an exchange that is not recorded. reason: of a field ``dropped_<reason>``.
 
-        Only what hints at a fault of ours is reported.
+        One without a field of its own says how a request came to stay incomplete,
+        and counts as the client's. Only what hints at a fault of ours is reported.
         """
-        self._slot[INDEX.get(f"dropped_{reason}", _DROPPED_ERROR)] += 1
+        self._slot[INDEX.get(f"dropped_{reason}", _DROPPED_CLIENT_ABORTED)] += 1
         if reason in _WHY:
             self._complain(_WHY[reason])
 

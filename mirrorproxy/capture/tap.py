@@ -47,7 +47,7 @@ class Tap:
         """Production gave no answer, or not all of it. kind: of `http1.client.Failure`."""
 
     def abandon(self, reason: str) -> None:
-        """The client went away before its request was complete. reason: "client_aborted"."""
+        """The request ends incomplete: it is not recorded. reason: such as "client_aborted"."""
 
 
 IGNORED = Tap()

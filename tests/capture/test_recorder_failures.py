@@ -127,11 +127,11 @@ def test_nothing_is_raised_while_deciding():
     assert bench.counts == {"seen": 1, "dropped_error": 1}
 
 
-def test_an_unknown_reason_is_still_counted():
-    """The ledger balances whatever a caller says."""
+def test_a_reason_without_a_field_is_still_counted():
+    """The ledger balances whatever a caller says about an incomplete request."""
     bench = Bench()
     bench.begin().abandon("no such reason")
-    assert bench.counts == {"seen": 1, "dropped_error": 1}
+    assert bench.counts == {"seen": 1, "dropped_client_aborted": 1}
 
 
 def test_the_log_says_it_once_a_second_and_quotes_nothing(caplog):

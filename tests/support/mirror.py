@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from types import TracebackType
 from typing import Any
 
@@ -123,6 +124,14 @@ class Mirror:
         """Wait until the loop has done what it has at hand."""
         if self._loop is not None:
             asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self._loop).result(5)
+
+    def settle_taps(self, timeout_s: float = 5.0) -> None:
+        """Wait until every tap has heard an end: the proxy may learn of one later than we."""
+        deadline = time.monotonic() + timeout_s
+        self.settle()
+        while time.monotonic() < deadline and not all(tap.ends for tap in self.recorder.taps):
+            time.sleep(0.005)
+            self.settle()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

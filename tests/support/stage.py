@@ -33,7 +33,7 @@ class Stage:
 
     def assert_sound(self) -> None:
         """Check that the proxy logged no error, and that every tap heard one end."""
-        self.mirror.settle()
+        self.mirror.settle_taps()
         for tap in self.mirror.recorder.taps:
             assert len(tap.ends) == 1, (tap.head.method, tap.head.target[:60], tap.ends)
         assert self.mirror.errors == []
@@ -46,8 +46,8 @@ class Stage:
             assert ask(client, target).body == b"GET " + target + b" HTTP/1.1"
 
     def tap(self, target: bytes) -> ListTap:
-        """Return the newest tap of that target."""
-        self.mirror.settle()
+        """Return the newest tap of that target, ended."""
+        self.mirror.settle_taps()
         return self.mirror.tap_of(target)
 
 

@@ -110,6 +110,19 @@ def test_a_large_body_is_not_begun_while_the_disk_is_left_alone():
     assert bench.counts == {"seen": 2, "dropped_disk": 2}
 
 
+def test_what_is_dropped_in_the_pause_does_not_prolong_it():
+    """A stream of large bodies must not keep the disk from being tried again."""
+    bench = Bench(limits=TeeLimits(memory=10))
+    bench.writer.error = NO_SPACE
+    bench.run()
+    bench.writer.error = None
+    bench.clock.now += 0.9
+    bench.run(body=[b"a" * 20])
+    bench.clock.now += 0.2
+    bench.run(body=[b"a" * 20])
+    assert bench.counts == {"seen": 3, "dropped_disk": 2, "captured": 1}
+
+
 def test_a_body_moved_out_of_its_line_leaves_nothing_when_the_disk_fails():
     """The file that was begun is removed."""
     bench = Bench()

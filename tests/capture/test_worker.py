@@ -146,12 +146,15 @@ async def test_whoever_waits_in_the_backlog_is_still_answered(scenes: list[Scene
     scenes.append(scene := Scene())
     await scene.ready()
     clients = []
-    # Blocking calls: the worker's loop, which is ours, accepts none of them meanwhile.
+    scene.control.send(DRAIN)
+    # Two turns of the loop: the order is heard, and not acted on yet. The calls below
+    # block the loop, which is the worker's too: it accepts none of them meanwhile.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
     for number in range(50):
         client = socket.create_connection(scene.address)
         client.sendall(b"%02d" % number)
         clients.append(client)
-    scene.control.send(DRAIN)
     await scene.ended()
     for number, client in enumerate(clients):
         with client:
@@ -192,8 +195,7 @@ async def test_drain_is_bounded(scenes: list[Scene]) -> None:
     await scene.ended()
     assert scene.plane.aborted == 1
     scene.plane.release.set()
-    with pytest.raises(ConnectionResetError):
-        await slow
+    assert await slow == b""
 
 
 async def test_goes_on_for_a_while_without_its_supervisor(scenes: list[Scene]) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from pages import ROOT, Block, blocks, commands, pages
 
-from mirrorproxy import cli, codec
+from mirrorproxy import cli, codec, yamlfile
 from mirrorproxy.record import Credential, Exchange, Request, Response
 from mirrorproxy.report.inspection import Inspection
 
@@ -26,6 +26,7 @@ COMMANDS = [
     for command in commands(Block(ROOT, 0, "sh", cli.EPILOG))
 ]
 JSON = [pytest.param(block.text, id=block.name) for block in BLOCKS if block.language == "json"]
+YAML = [pytest.param(block.text, id=block.name) for block in BLOCKS if block.language == "yaml"]
 RECORD_PAGE = ROOT / "docs/record.md"
 
 
@@ -44,6 +45,12 @@ def test_commands_are_spelt_right(command: str):
 def test_json_is_json(text: str):
     """Every block that claims to be."""
     json.loads(text)
+
+
+@pytest.mark.parametrize("text", YAML)
+def test_yaml_is_yaml(text: str):
+    """Every block that claims to be; what is in it, its own page's test holds."""
+    assert yamlfile.load(text, name="block").data is not None
 
 
 def test_the_record_of_the_documentation_is_read():

@@ -1,0 +1,53 @@
+"""docs/metrics.md names every metric that a mirror shows, and no other."""
+
+from __future__ import annotations
+
+import re
+
+from pages import ROOT
+
+from mirrorproxy.control.metrics import Scrape, WorkerSample, render
+from mirrorproxy.metrics import FIELDS
+from mirrorproxy.spool.status import ShipperStatus
+
+PAGE = ROOT / "docs/metrics.md"
+
+
+def shown() -> list[tuple[str, str, str, str]]:
+    """Return (name, type, labels, text) of every metric, in the order of /metrics."""
+    text = render(
+        Scrape(
+            name="m",
+            version="1",
+            ready=True,
+            started_us=0,
+            now_us=0,
+            totals=dict.fromkeys(FIELDS, 0),
+            workers=(WorkerSample(slot=0, up=True),),
+            shipping=ShipperStatus(updated_us=0),
+        )
+    )
+    found = []
+    for name, words, kind, sample in re.findall(
+        r"# HELP (\S+) (.+)\n# TYPE \S+ (\S+)\n(.*)\n", text
+    ):
+        labels = ", ".join(re.findall(r'(\w+)="', sample))
+        found.append((name, kind, labels, words))
+    return found
+
+
+def test_the_page_lists_every_metric():
+    """With its type, labels and meaning, as /metrics says it."""
+    rows = re.findall(
+        r"^\| `(mirrorproxy_\w+)` \| (\w+) \| ([^|]*?) ?\| (.+) \|$", PAGE.read_text(), re.M
+    )
+    documented = [
+        (name, kind, labels.replace("`", ""), words) for name, kind, labels, words in rows
+    ]
+    assert documented == shown()
+
+
+def test_alerts_are_on_metrics_that_exist():
+    """An alert on a misspelt name never fires."""
+    named = set(re.findall(r"\bmirrorproxy_\w+", PAGE.read_text()))
+    assert named <= {name for name, *_ in shown()}

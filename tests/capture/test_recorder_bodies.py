@@ -183,6 +183,15 @@ def test_the_answers_body_has_its_own_limit(declared, chunks, body):
     assert bench.exchanges[0].response.body_bytes == sum(map(len, chunks))
 
 
+def test_an_answer_that_says_it_is_too_long_is_not_held_at_all():
+    """Memory is for what will be recorded."""
+    bench = Bench(limits=SMALL, policy=ServicePolicy(response_body=True))
+    tap = bench.begin()
+    tap.response_head(answered("200 OK\r\nContent-Type: text/plain\r\nContent-Length: 51\r\n"))
+    tap.response_data(b"a" * 40)
+    assert bench.recorder._budget.used == 0
+
+
 def test_many_bodies_together_stay_within_the_budget():
     """When all hold too much, bodies go to the spool early, and answers' bodies are left out."""
     bench = Bench(

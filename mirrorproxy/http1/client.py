@@ -104,7 +104,7 @@ class ClientConnection(asyncio.Protocol):
         self._limits = limits
         self._release = release
         self._transport: asyncio.Transport | None = None
-        self._buffer = b""
+        self._buffer = bytearray()  # an unfinished head
         self._searched = 0
         self._head: ResponseHead | None = None
         self._decoder: BodyDecoder | None = None
@@ -211,8 +211,12 @@ class ClientConnection(asyncio.Protocol):
             receiver.on_flush()
             return
         if self._buffer:
-            data = self._buffer + data
-            self._buffer = b""
+            # Appending costs what came; joining anew would cost what is there.
+            self._buffer += data
+            if self._is_unfinished():
+                return
+            data = bytes(self._buffer)
+            self._buffer.clear()
         try:
             self._read(data, receiver)
         except PeerError as error:
@@ -223,12 +227,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _read(self, data: bytes, receiver: Receiver) -> None:
         while self._head is None:
-            head = None
-            # A head that came in pieces is looked at again only once its end is there.
-            if self._searched == 0 or data.find(b"\r\n\r\n", self._searched) >= 0:
-                head = parse_response(data, to_head=self._to_head)
+            head = parse_response(data, to_head=self._to_head)
             if head is None or len(head.raw) > self._limits.max_head_bytes:
-                self._await_head(data)
+                self._buffer += data
+                if head is not None or not self._is_unfinished():
+                    raise PeerError(502, "a response head that is too long")
                 return
             self._searched = 0
             size = len(head.raw)
@@ -240,7 +243,7 @@ class ClientConnection(asyncio.Protocol):
                     return
                 self._head = head
                 self.deadline = self._total_deadline
-                self._decoder = decoder(head.framing, 502, self._limits.max_head_bytes)
+                self._decoder = decoder(head.framing, 502)
                 receiver.on_head(head)
             elif head.status == 101:
                 self._start_tunnel(head, data[size:], receiver)
@@ -263,11 +266,12 @@ class ClientConnection(asyncio.Protocol):
             self._given_back(leftover=taken < len(data))
             receiver.on_complete(body.trailers)
 
-    def _await_head(self, data: bytes) -> None:
-        if len(data) > self._limits.max_head_bytes:
-            raise PeerError(502, "a response head that is too long")
-        self._buffer = data
-        self._searched = max(1, len(data) - 3)
+    def _is_unfinished(self) -> bool:
+        """Tell whether the head in the buffer goes on and may; its end is looked for once."""
+        if self._buffer.find(b"\r\n\r\n", self._searched) >= 0:
+            return False
+        self._searched = max(1, len(self._buffer) - 3)
+        return len(self._buffer) <= self._limits.max_head_bytes
 
     def _start_tunnel(self, head: ResponseHead, data: bytes, receiver: Receiver) -> None:
         if not self._upgradable:

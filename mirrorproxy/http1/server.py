@@ -8,6 +8,7 @@ ahead of the answer under way wait in a bounded buffer; then the client waits.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -20,6 +21,7 @@ from mirrorproxy.http1.deadlines import NEVER, Deadlines
 from mirrorproxy.http1.limits import ServerLimits
 from mirrorproxy.http1.messages import RequestHead, parse_request
 
+_EMPTY_LINES = re.compile(rb"\A(?:\r\n)++")
 _LINGER_S = 2.0  # how long a refused client may go on sending; nginx lingers 5 s
 _LINGER_BYTES = 4 * 1024 * 1024
 
@@ -124,7 +126,7 @@ class ServerConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._handler: Handler | None = None
         self._decoder: BodyDecoder | None = None
-        self._buffer = b""  # an unfinished head, or requests ahead of their turn
+        self._buffer = bytearray()  # an unfinished head, or requests ahead of their turn
         self._searched = 0  # how much of an unfinished head holds no end
         self._head_begun = False
         self._started_us = 0
@@ -171,8 +173,7 @@ class ServerConnection(asyncio.Protocol):
                 self._held_back = False
                 self.resume_reading()
             if self._buffer and not self._reading:
-                data, self._buffer = self._buffer, b""
-                self._read(data)
+                self._read(self._taken())
 
     def refuse(
         self, status: int, reason: str, *, keep: bool = False, to_head: bool = False
@@ -204,8 +205,7 @@ class ServerConnection(asyncio.Protocol):
             self._held_back = False
             self.resume_reading()
         if self._buffer and self._handler is not None:
-            data, self._buffer = self._buffer, b""
-            self._handler.request_data(data)
+            self._handler.request_data(self._taken())
 
     def pause_reading(self) -> None:
         """Let the client wait; that is not its fault, so no deadline runs."""
@@ -260,11 +260,15 @@ class ServerConnection(asyncio.Protocol):
             self._discarded += len(data)
             if self._discarded > _LINGER_BYTES:
                 self.abort()
-        else:
-            if self._buffer:
-                data = self._buffer + data
-                self._buffer = b""
+        elif not self._buffer:
             self._read(data)
+        else:
+            # Appending costs what came; joining anew would cost what is there.
+            self._buffer += data
+            if self._handler is not None:
+                self._hold_back()
+            elif not self._is_unfinished():
+                self._read(self._taken())
 
     def eof_received(self) -> bool:
         """See asyncio.Protocol. Returns whether to keep the connection for the answer."""
@@ -336,7 +340,8 @@ class ServerConnection(asyncio.Protocol):
                 if self._decoder is not None:
                     data = self._read_body(self._decoder, data)
                 elif self._handler is not None:
-                    self._hold(data)
+                    self._buffer += data
+                    self._hold_back()
                     break
                 else:
                     data = self._read_head(data)
@@ -347,20 +352,20 @@ class ServerConnection(asyncio.Protocol):
 
     def _read_head(self, data: bytes) -> bytes:
         limits = self._service.limits
-        if data[0] == 13:  # RFC 9112, 2.2: ignore empty lines before a request
-            data = data.lstrip(b"\r\n") if data.startswith(b"\r\n") else data
+        if data[0] == 13:  # a CR. RFC 9112, 2.2: ignore empty lines before a request
+            data = _EMPTY_LINES.sub(b"", data, 1)
             if not data:
                 return data
         if not self._head_begun:
             self._head_begun = True
             self._started_us = wall_us()
             self.started_s = time.monotonic()  # the loop's own clock may be as coarse as 1 ms
-        # A head that came in pieces is looked at again only once its end is there.
-        head = None
-        if self._searched == 0 or data.find(b"\r\n\r\n", self._searched) >= 0:
-            head = parse_request(data, strict=self._service.strict)
+        head = parse_request(data, strict=self._service.strict)
         if head is None or len(head.raw) > limits.max_head_bytes:
-            return self._await_head(data)
+            self._buffer += data
+            if head is not None or not self._is_unfinished():
+                raise self._too_long()
+            return b""
         self._searched = 0
         self._head_begun = False
         size, framing = len(head.raw), head.framing
@@ -374,7 +379,7 @@ class ServerConnection(asyncio.Protocol):
         else:
             rest = data[size:]
         if body is None:
-            self._decoder = decoder(framing, 400, limits.max_head_bytes)
+            self._decoder = decoder(framing, 400)
             self.deadline = self._loop.time() + limits.body_timeout_s
         else:
             self.deadline = NEVER
@@ -382,16 +387,23 @@ class ServerConnection(asyncio.Protocol):
         handler.start(body)
         return rest
 
-    def _await_head(self, data: bytes) -> bytes:
-        limits = self._service.limits
-        if len(data) > limits.max_head_bytes:
-            in_target = data.find(b"\r\n", 0, limits.max_head_bytes) < 0
-            raise PeerError(414 if in_target else 431, "a request head that is too long")
+    def _is_unfinished(self) -> bool:
+        """Tell whether the head in the buffer goes on and may; its end is looked for once."""
         if self._searched == 0:
-            self.deadline = self._loop.time() + limits.head_timeout_s
-        self._buffer = data
-        self._searched = max(1, len(data) - 3)
-        return b""
+            self.deadline = self._loop.time() + self._service.limits.head_timeout_s
+        if self._buffer.find(b"\r\n\r\n", self._searched) >= 0:
+            return False
+        self._searched = max(1, len(self._buffer) - 3)
+        return len(self._buffer) <= self._service.limits.max_head_bytes
+
+    def _too_long(self) -> PeerError:
+        in_target = self._buffer.find(b"\r\n", 0, self._service.limits.max_head_bytes) < 0
+        return PeerError(414 if in_target else 431, "a request head that is too long")
+
+    def _taken(self) -> bytes:
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data
 
     def _read_body(self, body: BodyDecoder, data: bytes) -> bytes:
         pieces: list[bytes] = []
@@ -412,9 +424,8 @@ class ServerConnection(asyncio.Protocol):
         handler.request_end(body.trailers)
         return data[taken:]
 
-    def _hold(self, data: bytes) -> None:
-        self._buffer = data
-        if len(data) > self._service.limits.max_pipelined_bytes and not self._held_back:
+    def _hold_back(self) -> None:
+        if len(self._buffer) > self._service.limits.max_pipelined_bytes and not self._held_back:
             self._held_back = True
             self.pause_reading()
 
@@ -438,7 +449,7 @@ class ServerConnection(asyncio.Protocol):
         if transport is None or self._discarding:
             return
         self._discarding = True
-        self._buffer = b""
+        self._buffer.clear()
         if transport.can_write_eof():
             transport.write_eof()
         self.deadline = self._loop.time() + _LINGER_S

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mirrorproxy.demo import DemoFailed
 
-UP_TIMEOUT_S = 15.0
+UP_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 45.0  # longer than capture's own bounds for draining and shipping
 COMMAND_TIMEOUT_S = 60.0
 POLL_S = 0.05

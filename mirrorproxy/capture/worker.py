@@ -28,6 +28,12 @@ _FIRST_REQUEST_S = 0.1
 
 _POLL_S = 0.01
 
+_QUIET_TURNS = 5
+"""Turns of the loop that an accepted connection takes, at most, to get its transport.
+
+asyncio makes it in a task of its own, which fails once the server is closed.
+"""
+
 
 class Plane(Protocol):
     """The data plane as far as its life goes; see `proxy.Proxy`."""
@@ -150,5 +156,7 @@ class Worker:
         waiting = select.poll()
         waiting.register(backlog, select.POLLIN)
         give_up = self._loop.time() + _BACKLOG_TIMEOUT_S
-        while waiting.poll(0) and self._loop.time() < give_up:  # noqa: ASYNC110 - the kernel's event
+        quiet = 0
+        while quiet < _QUIET_TURNS and self._loop.time() < give_up:
+            quiet = 0 if waiting.poll(0) else quiet + 1
             await asyncio.sleep(0)

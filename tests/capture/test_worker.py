@@ -152,7 +152,7 @@ async def test_whoever_waits_in_the_backlog_is_still_answered(scenes: list[Scene
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     for number in range(50):
-        client = socket.create_connection(scene.address)
+        client = socket.create_connection(scene.address, timeout=5)
         client.sendall(b"%02d" % number)
         clients.append(client)
     await scene.ended()

@@ -142,6 +142,13 @@ def test_none_sends_without_credentials(auth):
     assert [name for name, _ in shot.headers] == ["Host", "X-Other", "X-Mirrorproxy-Replay"]
 
 
+def test_none_takes_out_what_no_credential_tells_of():
+    """A sealed or plain header goes even where a record lists no credentials."""
+    one = exchange(headers=[("Host", "h"), ("Authorization", "Bearer plain"), ("X-Key", MARK)])
+    (shot,) = planned("none", one).shots
+    assert [name for name, _ in shot.headers] == ["Host", "X-Mirrorproxy-Replay"]
+
+
 def test_a_second_sealed_header_needs_its_own_replacement():
     """A bearer token does not stand in for an API key."""
     one = with_bearer(headers=[("X-Api-Key", OTHER_MARK)])

@@ -228,6 +228,13 @@ def test_which_cookies_name_a_user(cookie, key):
     assert rules.session_key(exchange(credentials=[Credential("cookie", cookie, OTHER)])) == key
 
 
+def test_a_password_in_a_body_names_no_session():
+    """A login is not a session of its own: its secret never comes again."""
+    rules = rules_from(f"defaults: {{session: {{by: [fingerprint, client]}}}}\n{HEAD} []")
+    login = exchange(credentials=[Credential("body", "password", OTHER)])
+    assert rules.session_key(login) == "client:203.0.113.7"
+
+
 def test_options_stand_in_for_the_files_one_target(tmp_path):
     """--target and --auth-env change the target that the rules name."""
     path = tmp_path / "rules.yaml"

@@ -13,8 +13,8 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -119,12 +119,7 @@ def _replay(
                 watching.cancel()
                 await asyncio.wait([watching])
 
-    # A collection of the older generations walks all that is held: too long a pause.
-    gc.freeze()
-    gc.set_threshold(10_000, 1_000, 1_000)
-    # The reading thread must not keep the interpreter from a shot that is due.
-    sys.setswitchinterval(0.001)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with _steady_interpreter(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
             runner.run(replay())
         except MirrorproxyError as error:
@@ -142,6 +137,24 @@ async def _watch(
             seconds = time.monotonic() - started_s
             progress.show(progress_line(ledger.to_json(), runner.engine.in_flight, seconds))
         await neighbours.look()
+
+
+@contextmanager
+def _steady_interpreter() -> Iterator[None]:
+    """Keep the interpreter's own pauses short while shots are due."""
+    thresholds = gc.get_threshold()
+    interval_s = sys.getswitchinterval()
+    gc.freeze()
+    # A collection of the older generations walks all that is held: too long a pause.
+    gc.set_threshold(10_000, 1_000, 1_000)
+    # The reading thread must not keep the interpreter from a shot that is due.
+    sys.setswitchinterval(0.001)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+        sys.setswitchinterval(interval_s)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -107,6 +107,7 @@ def test_trailers_are_recorded_sealed():
     [exchange] = bench.exchanges
     assert exchange.request.trailers == [("X-Token", MARK.decode())]
     assert exchange.response.trailers == [("X-Sum", "1"), ("X-Token", MARK.decode())]
+    assert [(c.place, c.name) for c in exchange.credentials] == [("header", "X-Token")]
 
 
 def test_nothing_unsealed_is_written():
@@ -144,6 +145,19 @@ def test_a_body_that_cannot_be_sealed_is_omitted():
     assert exchange.request.omitted == "unsealable"
     assert exchange.request.body is None
     assert exchange.request.body_bytes == 13
+    assert bench.counts == {"seen": 1, "captured": 1, "omitted_unsealable": 1}
+
+
+def test_an_answer_that_cannot_be_sealed_is_omitted():
+    """Its body stays out, with the reason, and it counts like a request's."""
+    bench = Bench(policy=ServicePolicy(response_body=True))
+    tap = bench.begin()
+    tap.request_end()
+    tap.response_head(answered("200 OK\r\nContent-Type: text/plain\r\n"))
+    tap.response_data(b"opaque")
+    tap.finish(1)
+    response = bench.exchanges[0].response
+    assert (response.body, response.omitted, response.body_bytes) == (None, "unsealable", 6)
     assert bench.counts == {"seen": 1, "captured": 1, "omitted_unsealable": 1}
 
 

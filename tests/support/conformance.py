@@ -178,6 +178,21 @@ def run_request(
     return observed
 
 
+def _leaks(message: Message) -> list[str]:
+    """Return the fields of one connection that went on to the next."""
+    found = [
+        f"fields: added {(name, value)}"
+        for name, value in message.fields
+        if name.lower() in {b"keep-alive", b"proxy-connection", b"te"}
+    ]
+    options = b",".join(message.values(b"connection")).lower().replace(b" ", b"").split(b",")
+    if strange := set(options) - {b"", b"close", b"keep-alive", b"upgrade"}:
+        found.append(f"fields: added Connection {strange}")
+    if b"upgrade" not in options and message.values(b"upgrade"):
+        found.append("fields: added Upgrade")
+    return found
+
+
 def _field_differences(wanted: list[Field], got: list[Field]) -> list[str]:
     if got == wanted:
         return []
@@ -199,7 +214,7 @@ def differences(case: RequestCase, expect: Expect, seen: Message) -> list[str]:
     ):
         found.append(f"start line {seen.start[:100]!r}")
     wanted = Message(b"", sent_fields(case.raw)).end_to_end(expect.dropped)
-    found += _field_differences(wanted, seen.end_to_end(expect.added))
+    found += _field_differences(wanted, seen.end_to_end(expect.added)) + _leaks(seen)
     if seen.body != expect.body:
         found.append(f"body {seen.body[:60]!r}")
     if tuple(seen.trailers) != expect.trailers:
@@ -260,7 +275,7 @@ def answer_differences(case: ResponseCase, got: Message) -> list[str]:
     if got.start[8:].rstrip() != start[8:].rstrip():
         found.append(f"status line {got.start!r}")
     wanted = Message(b"", sent_fields(final + b"\r\n\r\n")).end_to_end(expect.dropped)
-    found += _field_differences(wanted, got.end_to_end(expect.added))
+    found += _field_differences(wanted, got.end_to_end(expect.added)) + _leaks(got)
     if got.body != expect.body:
         found.append(f"body {got.body[:60]!r}")
     if tuple(got.trailers) != expect.trailers:

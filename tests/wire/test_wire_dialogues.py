@@ -132,6 +132,17 @@ def test_declined_upgrade_does_not_hide_a_request(stage: Stage) -> None:
         assert client.read_final()[0].body == b"GET %s HTTP/1.1" % second
 
 
+@pytest.mark.parametrize("protocol", [b"h2c", b"H2C", b"h2", b"websocket, h2c", b"h2c-17"])
+def test_http2_is_not_offered_on(stage: Stage, protocol: bytes) -> None:
+    """A tunnel of HTTP/2 would carry requests that nobody here reads: the offer is taken out."""
+    offer = (b"Connection: Upgrade, HTTP2-Settings", b"HTTP2-Settings: AAMAAABk")
+    with stage.client() as client:
+        answer = ask(client, stage.target(), b"Upgrade: " + protocol, *offer)
+        assert answer.status in {200, 400}
+    for seen in stage.origin.seen:
+        assert seen.fields == [(b"Host", b"a.test")]
+
+
 def test_answers_are_not_buffered(stage: Stage) -> None:
     """Each piece of a streamed answer (SSE) arrives before the next one is made."""
     steps = [threading.Event() for _ in range(3)]

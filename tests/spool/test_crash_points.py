@@ -62,6 +62,7 @@ class Machine:
         self.bodies: dict[str, bytes] = {}
         self.torn = 0
         self.shipper: Shipper | None = None
+        self.sink: DirectorySink | None = None
         self._fds: list[int] = []
 
     def _writer(self, slot: int) -> SegmentWriter:
@@ -99,10 +100,9 @@ class Machine:
             self.shipper.step()
 
     def start(self) -> None:
-        sink = DirectorySink(
+        self.sink = DirectorySink(
             self.target, "orders", monotonic=self.clock.monotonic, roll_bytes=150, roll_age_s=3
         )
-        self.sink = sink
         real = shipping._lock
 
         def lock(spool: Path) -> int:
@@ -113,7 +113,7 @@ class Machine:
         with mock.patch.object(shipping, "_lock", lock):
             self.shipper = Shipper(
                 self.spool,
-                sink,
+                self.sink,
                 monotonic=self.clock.monotonic,
                 now_us=self.clock.now_us,
                 jitter=lambda: 0.1,
@@ -124,8 +124,9 @@ class Machine:
             with killed_at(call):
                 self.ship(steps, seconds)
         except Killed:
-            if (half := getattr(self, "sink", None)) and half._object:
-                half._object.close()
+            if self.sink and self.sink._object:
+                os.close(self.sink._object._fd)
+            self.sink = None
             for fd in self._fds:
                 os.close(fd)
             self._fds.clear()
@@ -182,7 +183,7 @@ ACTIONS = st.one_of(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.lists(ACTIONS, max_size=12))
 @example([("append", 0, 1), ("kill_worker", 0, True), ("kill_shipper", 12, 6, 1.0)])
 @example([("append_with_body", 0), ("ship", 1, 0.0), ("kill_shipper", 9, 6, 5.0)])
@@ -191,6 +192,8 @@ def test_any_crash_point(actions):
     with tempfile.TemporaryDirectory() as top:
         machine = Machine(Path(top))
         machine.append(0, 1)
-        for name, *arguments in actions:
-            getattr(machine, name)(*arguments)
-        machine.finish()
+        # Waiting for the disk only matters when the machine itself dies, and takes minutes here.
+        with mock.patch.object(os, "fsync"):
+            for name, *arguments in actions:
+                getattr(machine, name)(*arguments)
+            machine.finish()

@@ -169,6 +169,21 @@ def test_an_empty_file_that_a_worker_locks_late_is_kept(tmp_path, clock, sink):
     writing.close()
 
 
+def test_an_empty_file_that_a_worker_filled_and_left_is_shipped(tmp_path, clock, sink):
+    """It looked final and empty; the last look before deletion tells better."""
+    path = SegmentName(AT_US, 0, 1).path(tmp_path)
+    path.parent.mkdir()
+    path.touch()
+    shipping = shipper(tmp_path, sink, clock)
+    settle(shipping)
+    settle(shipping)
+    path.write_bytes(b"1\n")
+    for clock.s in (10.0, 11.0, 20.0, 30.0):
+        settle(shipping)
+    assert sink.lines == [b"1"]
+    assert segments(tmp_path) == []
+
+
 def test_nothing_is_forgotten_before_it_is_settled(tmp_path, clock):
     """A sink that only holds lines leaves segment and checkpoint as they were."""
     sink = ListSink(hold=True)

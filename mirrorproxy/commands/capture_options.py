@@ -22,7 +22,7 @@ _Path = tuple[str | int, ...]
 
 DEFAULT_SERVICE = "default"
 
-_OPTIONS: dict[str, _Path] = {
+OPTIONS: dict[str, _Path] = {
     "--listen": ("listen",),
     "--to": ("to",),
     "--spool": ("spool", "directory"),
@@ -42,7 +42,7 @@ _OPTIONS: dict[str, _Path] = {
 }
 """Options that stand for one key of the file."""
 
-_SERVICE_OPTIONS: dict[str, str] = {
+SERVICE_OPTIONS: dict[str, str] = {
     "--upstream": "upstream",
     "--service": "name",
     "--percent": "percent",
@@ -111,7 +111,7 @@ def settings_of(args: argparse.Namespace, environ: Mapping[str, str]) -> Capture
         file, document = config.load(args.config, environ)
     given = {
         option: value
-        for option in (*_OPTIONS, *_SERVICE_OPTIONS)
+        for option in (*OPTIONS, *SERVICE_OPTIONS)
         if (value := getattr(args, option[2:].replace("-", "_"))) is not None
     }
     merged = _with_services(_with_options(file, given), given)
@@ -120,14 +120,14 @@ def settings_of(args: argparse.Namespace, environ: Mapping[str, str]) -> Capture
 
 def _with_options(file: CaptureConfig, given: Mapping[str, Any]) -> CaptureConfig:
     for option, value in given.items():
-        if option not in _OPTIONS:
+        if option not in OPTIONS:
             continue
         if option in _PARSERS:
             try:
                 value = _PARSERS[option](value)
             except ValueError as error:
                 raise ConfigError(str(error), file=option) from None
-        head, *rest = _OPTIONS[option]
+        head, *rest = OPTIONS[option]
         if rest:
             value = msgspec.structs.replace(getattr(file, str(head)), **{str(rest[0]): value})
         file = msgspec.structs.replace(file, **{str(head): value})
@@ -136,7 +136,7 @@ def _with_options(file: CaptureConfig, given: Mapping[str, Any]) -> CaptureConfi
 
 def _with_services(file: CaptureConfig, given: Mapping[str, Any]) -> CaptureConfig:
     changes = {
-        _SERVICE_OPTIONS[option]: given[option] for option in given if option in _SERVICE_OPTIONS
+        SERVICE_OPTIONS[option]: given[option] for option in given if option in SERVICE_OPTIONS
     }
     services = file.services
     if len(services) > 1 and (
@@ -154,8 +154,8 @@ def _fail(
     message: str, path: _Path, given: Mapping[str, Any], document: yamlfile.Document | None
 ) -> ConfigError:
     for option in given:
-        of_service = path[:1] == ("services",) and path[2:] == (_SERVICE_OPTIONS.get(option),)
-        if of_service or _OPTIONS.get(option) == path:
+        of_service = path[:1] == ("services",) and path[2:] == (SERVICE_OPTIONS.get(option),)
+        if of_service or OPTIONS.get(option) == path:
             return ConfigError(message, file=option)
     if document is not None:
         return document.error(message, path)

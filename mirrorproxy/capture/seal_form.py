@@ -40,14 +40,14 @@ def seal_pairs(text: bytes, found: Findings, *, in_query: bool = False, depth: i
 
 
 def is_clean(text: bytes, names: Names) -> bool:
-    """Tell whether nothing sensitive stands in text, unescaped as often as it may be."""
+    """Tell whether nothing sensitive stands in text, unescaped as often as it is looked into."""
     for _ in range(_MAX_DEPTH + 1):
         if names.signs(text) or (b"@" in text and b"//" in text):
             return False
         if b"%" not in text:
             return True
         text = unquote_to_bytes(text)
-    return False
+    return True
 
 
 def _seal_pair(pair: bytes, found: Findings, in_query: bool, depth: int) -> bytes:

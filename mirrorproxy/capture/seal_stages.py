@@ -15,9 +15,11 @@ from mirrorproxy.capture.seal_multipart import Scanner
 from mirrorproxy.capture.seal_text import (
     MAX_TOKEN_BYTES,
     Guard,
+    past_token,
     replace_marks,
     replace_pairs,
     replace_tokens,
+    token_length,
     token_run,
 )
 from mirrorproxy.capture.seal_values import MAX_SECRET_BYTES, Findings, Unsealable
@@ -134,7 +136,9 @@ class TokenScanner:
             end = token_run(text, at)
             if end == len(text) and end - at < MAX_TOKEN_BYTES:
                 return at
-            at = end
+            run = text[at:end]
+            length = token_length(run)
+            at = at + length if length else past_token(run, at)
         for begun in (b"ey", b"e"):
             if text.endswith(begun):
                 return len(text) - len(begun)

@@ -13,12 +13,13 @@ from mirrorproxy.capture.seal_values import Findings, Unsealable
 from mirrorproxy.marks import PATTERN_BYTES
 
 MAX_TOKEN_BYTES = 64 * 1024
-"""A run of token letters is looked at this far; no server takes a longer token."""
+"""Letters of a token are looked at this far; no server takes a longer one."""
 
 Span = tuple[int, int, bytes]
 """Start, end, and what takes the place of what stood between them."""
 
-_RUN = re.compile(rb"[\w.-]*+")
+# Five parts at most: a run of many is not looked through anew from each of its parts.
+_RUN = re.compile(rb"[\w-]*+(?:\.[\w-]*+){0,4}+")
 # Never tried from within a run of name letters: that would make long runs quadratic.
 _NAME = re.compile(rb"(?<![\w.\-\[\]%])([\w.\-\[\]%]++)(?:=|[ \t]*+:[ \t]*+(?=[\"\d]))")
 _VALUE = re.compile(rb"\"([^\"\r\n]*+)\"|([^&\s\"'<>;,\\|]++)")
@@ -36,13 +37,13 @@ def replace_tokens(text: bytes, found: Findings) -> bytes:
     out: list[bytes] = []
     copied = at = 0
     while (at := text.find(b"eyJ", at)) >= 0:
-        end = token_run(text, at)
-        length = token_length(text[at:end])
+        run = text[at : token_run(text, at)]
+        length = token_length(run)
         if length:
-            out += (text[copied:at], found.replace("jwt", text[at : at + length], "seal"))
+            out += (text[copied:at], found.replace("jwt", run[:length], "seal"))
             copied = at = at + length
         else:
-            at = end
+            at = past_token(run, at)
     if not out:
         return text
     out.append(text[copied:])
@@ -61,12 +62,16 @@ def token_length(run: bytes) -> int:
     A JWS is two parts that begin like JSON and a signature; without it (cut, or
     unsigned) it still tells about a person. A JWE has five parts.
     """
-    parts = run.split(b".", 5)
+    parts = run.split(b".")
     if len(parts) >= 2 and parts[1].startswith(b"eyJ"):
         return len(b".".join(parts[:3]))
-    if len(parts) >= 5 and all(parts[2:5]):
-        return len(b".".join(parts[:5]))
-    return 0
+    return len(run) if len(parts) == 5 and all(parts[2:]) else 0
+
+
+def past_token(run: bytes, at: int) -> int:
+    """Return where to look on after a run at `at` that is no token: behind its first part."""
+    dot = run.find(b".")
+    return at + (dot if dot >= 0 else len(run))
 
 
 def replace_marks(text: bytes, found: Findings) -> bytes:

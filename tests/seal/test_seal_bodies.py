@@ -144,7 +144,7 @@ OMITTED = [
     pytest.param(PLAIN.decode().encode("utf-16-le"), None, None, id="UTF-16 without mark"),
     pytest.param(PLAIN.decode().encode("utf-32-be"), JSON, None, id="UTF-32"),
     pytest.param(gzip.compress(PLAIN), JSON, "gzip", id="gzip"),
-    pytest.param(gzip.compress(b'{"a":') + gzip.compress(b'{"otp":1}}'), JSON, "x-gzip", id="twice"),
+    pytest.param(gzip.compress(b"{") + gzip.compress(PLAIN[1:]), JSON, "x-gzip", id="members"),
     pytest.param(zlib.compress(PLAIN), JSON, "deflate", id="deflate"),
     pytest.param(zlib.compress(PLAIN, wbits=-15), JSON, "deflate", id="deflate, raw"),
     pytest.param(gzip.compress(PLAIN), "application/octet-stream", None, id="gzip undeclared"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import string
-import time
 import urllib.parse
 
 import pytest
@@ -112,14 +111,15 @@ def test_no_planted_secret_in_multipart(secret, file, sizes):
 fragments = st.sampled_from(
     [
         '"', "\\", '\\"', "{", "}", "[", "]", ":", ",", "&", "=", ";", "%", "%22", "\\u0070", "\n",
-        "password", '"password":', '"token"', "code=", "12", "-", "1e", "true", "nul", " ", "'", "/",
+        "password", '"password":', '"token"', "code=", "12", "-", "1e", "true", "nul", " ", "'",
+        "/",
         "eyJhbGciOi.", "eyJzdWIiOi", ".c2ln", "{h1:", "{h1:0000:" + "0" * 32 + "}", "--XX", "\r\n",
         "Content-Disposition: form-data; name=otp\r\n\r\n", "<a>", "</token>", "\0", "@", "//u:p@h",
     ]
 )  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.lists(fragments, max_size=25).map("".join),
     st.sampled_from([JSON, FORM, MULTIPART, None, "text/plain", "text/xml"]),
@@ -176,13 +176,13 @@ def test_sealing_twice_finds_only_marks():
     ],
 )
 @pytest.mark.parametrize("content_type", [JSON, FORM, MULTIPART, "text/plain"])
+@pytest.mark.timeout(30)
 def test_hostile_bodies_take_linear_time(unit: bytes, content_type: str):
-    """No body of a client's makes sealing quadratic: 300 KB that a square would hold for minutes."""
-    data = b"token" + unit * (300_000 // len(unit))
-    begun = time.process_time()
-    sealer().body(data, content_type, None)
+    """No body of a client's makes sealing quadratic: a square of this would pass the time limit."""
+    data = b"token" + unit * (100_000 // len(unit))
+    result = sealer().body(data, content_type, None)
+    assert (result.data is None) == (result.omitted is not None)
     in_pieces(data, [4096], content_type)
-    assert time.process_time() - begun < 20
 
 
 def test_marks_are_ascii_words():

@@ -45,7 +45,7 @@ def test_file_and_environment_agree(tmp_path: Path):
     ("content", "mode", "reason"),
     [
         pytest.param(TEXT, 0o644, "others may read", id="readable by others"),
-        pytest.param("short", 0o600, "at least 16 characters", id="too short"),
+        pytest.param("hunter2", 0o600, "at least 16 characters", id="too short"),
         pytest.param("", 0o600, "at least 16 characters", id="empty"),
     ],
 )

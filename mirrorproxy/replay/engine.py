@@ -93,6 +93,7 @@ class Engine:
         self._ledger = ledger
         self._speed = speed
         self._is_paced = speed != MAX_SPEED
+        self._max_ahead = AHEAD_SHOTS if self._is_paced else AHEAD_UNPACED
         self._clock_s = clock_s
         self._wall_us = wall_us
         self._send_now = send
@@ -109,6 +110,7 @@ class Engine:
         self._unloaded: set[Flight] = set()
         self._in_flight: set[Flight] = set()
         self._last_due_s = 0.0
+        self._ahead = 0
         self._held_bytes = 0
         self._loaded_bytes = 0
         self._ended = False
@@ -167,6 +169,7 @@ class Engine:
         self._upcoming.clear()
         self._to_load.clear()
         self._unloaded.clear()
+        self._ahead = 0
         for flight in left:
             self._release(flight)
             self._ledger.unsent += 1
@@ -193,14 +196,13 @@ class Engine:
 
     def _send(self, lane: Lane, flight: Flight) -> None:
         self._in_flight.add(flight)
+        self._ahead -= 1
         # A burst takes time: each shot's own moment counts, not that of the turn.
         flight.sent_s = sent_s = self._clock_s()
         if not self._is_paced:
             flight.due_s = sent_s
         lag_us = max(int((sent_s - flight.due_s) * 1e6), 0)
-        ledger = self._ledger
-        ledger.lag.add(lag_us)
-        ledger.lag_by_cause[flight.lag_cause].add(lag_us)
+        self._ledger.lag_by_cause[flight.lag_cause].add(lag_us)
         self._send_now(flight, lane.timeout_s)
 
     def landed(self, flight: Flight, failure: Failure | None) -> None:
@@ -226,6 +228,7 @@ class Engine:
             self._wake()
 
     def _shed(self, flight: Flight, reason: str) -> None:
+        self._ahead -= 1
         self._release(flight)
         self._ledger.shed[reason] += 1
         self._report(outcome_of(flight, self._wall_us, shed=reason))
@@ -305,15 +308,13 @@ class Engine:
         return False
 
     def _has_room(self, now_s: float) -> bool:
-        if self._held_bytes > AHEAD_BYTES:
+        if self._held_bytes > AHEAD_BYTES or self._ahead >= self._max_ahead:
             return False
-        if not self._is_paced:
-            return sum(len(lane.waiting) for lane in self._lanes.values()) < AHEAD_UNPACED
-        if len(self._upcoming) >= AHEAD_SHOTS:
-            return False
-        return not self._upcoming or self._upcoming[-1].due_s <= now_s + AHEAD_S
+        upcoming = self._upcoming
+        return not upcoming or upcoming[-1].due_s <= now_s + AHEAD_S
 
     def _offer(self, shot: Shot, planned: Planned) -> None:
+        self._ahead += 1
         flight = Flight(shot, planned.source, self)
         flight.due_s = shot.due_s = self._due_s(shot.started_us)
         if not _write_head(flight):

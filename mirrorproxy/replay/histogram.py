@@ -7,6 +7,8 @@ Pure. Buckets are as wide as 1/64 of their value: a percentile is at most
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
+from operator import add
 
 _SUB_BITS = 6
 _LINEAR = 1 << (_SUB_BITS + 1)
@@ -29,6 +31,17 @@ class Histogram:
         self.count += 1
         if self.max is None or value > self.max:
             self.max = value
+
+    @classmethod
+    def total(cls, parts: Iterable[Histogram]) -> Histogram:
+        """Return a histogram of everything that the parts have counted."""
+        whole = cls()
+        for part in parts:
+            if part.max is not None:
+                whole._counts = array("Q", map(add, whole._counts, part._counts))
+                whole.count += part.count
+                whole.max = part.max if whole.max is None else max(whole.max, part.max)
+        return whole
 
     def percentile(self, percent: float) -> int | None:
         """Return the value that percent of all values do not exceed; None without values.

@@ -38,7 +38,6 @@ class Ledger:
         self.cookies_removed = 0
         self.status: Counter[int] = Counter()
         self.differing = 0
-        self.lag = Histogram()
         self.lag_by_cause = {cause: Histogram() for cause in LAG_CAUSES}
         self.latency = Histogram()
 
@@ -46,6 +45,11 @@ class Ledger:
     def sent(self) -> int:
         """How many shots went out."""
         return self.answered + self.failed.total()
+
+    @property
+    def lag(self) -> Histogram:
+        """The lag of everything that went out, whatever its cause."""
+        return Histogram.total(self.lag_by_cause.values())
 
     @property
     def is_balanced(self) -> bool:

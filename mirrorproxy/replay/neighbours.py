@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from mirrorproxy.http1.origin import Origin
 
@@ -17,10 +17,20 @@ MAX_RESOLVED = 32
 """So many captured hosts are looked up at most: their names come from strangers."""
 
 
+async def resolve(host: str) -> list[str]:
+    """Return the addresses of a host; none if it has none or is no name."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return sorted({str(info[4][0]) for info in found})
+
+
 class Neighbours:
     """Warns once for each target that has the address of a captured place.
 
     targets: by name. places: captured so far; grows while the replay runs.
+    resolve: host -> addresses.
     """
 
     def __init__(
@@ -28,10 +38,12 @@ class Neighbours:
         targets: Mapping[str, Origin],
         places: set[Origin],
         warn: Callable[[str], None],
+        resolve: Callable[[str], Awaitable[list[str]]] = resolve,
     ) -> None:
         self._targets = targets
         self._places = places
         self._warn = warn
+        self._resolve = resolve
         self._target_addresses: dict[str, str] | None = None
         self._resolved: set[str] = set()
 
@@ -41,7 +53,9 @@ class Neighbours:
             self._target_addresses = {
                 address: name
                 for name, origin in self._targets.items()
-                for address in await _addresses(origin.host)
+                for address in await self._resolve(origin.host)
+                # On this machine itself everything is at one address.
+                if not _is_loopback(address)
             }
         if not self._target_addresses:
             return
@@ -49,7 +63,7 @@ class Neighbours:
             if len(self._resolved) >= MAX_RESOLVED:
                 return
             self._resolved.add(host)
-            for address in await _addresses(host):
+            for address in await self._resolve(host):
                 name = self._target_addresses.pop(address, None)
                 if name is not None:
                     self._warn(
@@ -58,13 +72,5 @@ class Neighbours:
                     )
 
 
-async def _addresses(host: str) -> list[str]:
-    """Return the addresses of a host, those of this machine itself left out."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return []
-    addresses = {str(info[4][0]) for info in found}
-    return sorted(
-        one for one in addresses if not ipaddress.ip_address(one.partition("%")[0]).is_loopback
-    )
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback

@@ -58,3 +58,10 @@ def test_a_percentage_out_of_range_is_refused(percent):
     """It has no meaning."""
     with pytest.raises(ValueError, match="percentile"):
         filled(1).percentile(percent)
+
+
+def test_histograms_add_up():
+    """The whole has every value of its parts; an empty part changes nothing."""
+    whole = Histogram.total([filled(1, 2), filled(), filled(1_000_000)])
+    assert (whole.count, whole.max, whole.percentile(50)) == (3, 1_000_000, 2)
+    assert Histogram.total([filled(), filled()]).max is None

@@ -30,7 +30,7 @@ def test_the_json_is_what_was_agreed():
     made = ledger(
         **GOOD | {"answered": 17, "failed": {"reset": 1}, "shed": {"max_lag": 1}, "unsent": 1}
     )
-    made.lag.add(1500)
+    made.lag_by_cause["limit"].add(1500)
     assert made.to_json() == {
         "read": 12, "duplicates": 1, "skipped": {"rule": 1}, "selected": 10, "planned": 20,
         "answered": 17, "failed": {"reset": 1}, "shed": {"max_lag": 1}, "unsent": 1,

@@ -74,6 +74,7 @@ SEALED = [
                  f'{{"n":"{mark("{h1:0000:" + "0" * 32 + "}")}"}}', id="forged mark"),
     pytest.param("a=1&password=s3&b=2", FORM, f"a=1&password={S}&b=2", id="form"),
     pytest.param("pass%77ord=s%33", FORM, f"pass%77ord={S}", id="escaped form"),
+    pytest.param("%74oken=s3", FORM, f"%74oken={S}", id="first letter escaped"),
     pytest.param("a=x;secret=s3&b", FORM, f"a=x;secret={S}&b", id="form, semicolon"),
     pytest.param("user[password]=s3&data.0.api_key=s3", FORM,
                  f"user[password]={S}&data.0.api_key={S}", id="nested names"),

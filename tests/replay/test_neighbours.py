@@ -61,8 +61,9 @@ async def test_this_machine_itself_is_not_warned_of():
 async def test_made_up_hosts_are_not_all_looked_up(monkeypatch):
     """Host headers come from strangers."""
     monkeypatch.setattr(module, "MAX_RESOLVED", 3)
-    await look(["staging"], [f"h{n}" for n in range(50)], times=2)
-    assert len() == 1 + 3
+    resolver = Resolver()
+    await look(["staging"], [f"h{n}" for n in range(50)], 2, resolver)
+    assert len(resolver.asked) == 1 + 3
 
 
 async def test_a_name_that_is_none_has_no_address():

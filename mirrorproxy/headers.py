@@ -21,6 +21,10 @@ HOP_BY_HOP = frozenset(
 )
 """RFC 9110, 7.6.1, and what is left of RFC 2616, 13.5.1. Trailer is end to end since RFC 9110."""
 
+_PROTECTED = frozenset({
+    "authorization", "content-length", "content-type", "cookie", "forwarded", "host", "x-real-ip",
+})  # fmt: skip
+
 REPLAY_HEADER = "X-Mirrorproxy-Replay"
 """Marks every shot: ``<run>/<id>``. Never recorded, never replayed."""
 
@@ -53,9 +57,18 @@ def connection_options(headers: Iterable[tuple[str, str]]) -> frozenset[str]:
     )
 
 
+def is_protected(name: str) -> bool:
+    """Tell whether a client cannot have a header taken out by naming it in Connection.
+
+    name: lower-case. These decide framing, routing, or who the application
+    believes the client to be.
+    """
+    return name in _PROTECTED or name.startswith("x-forwarded-")
+
+
 def end_to_end(headers: HeaderList) -> HeaderList:
     """Return the headers without hop-by-hop ones, those that Connection names included."""
-    named = connection_options(headers)
+    named = {option for option in connection_options(headers) if not is_protected(option)}
     return [
         (name, value)
         for name, value in headers

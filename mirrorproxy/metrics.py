@@ -23,13 +23,14 @@ FIELDS = (
     "heartbeat_ns",
     "ready",
     # The segment being written: its creation time (part of its name), and how
-    # much of it is already in `captured`. What lies behind is reconciled.
+    # much of it is already in `captured`. What lies behind is reconciled. The four
+    # stand together because they are stored together.
     "segment_us",
     "segment_seq",
     "segment_bytes",
+    "captured",
     # The ledger: seen = captured + filtered + sampled + dropped + lost + in flight.
     "seen",
-    "captured",
     "sampled",
     "filtered_replay",
     "filtered_method",
@@ -41,6 +42,10 @@ FIELDS = (
     "dropped_slow_disk",
     "dropped_error",
     "dropped_client_aborted",
+    "dropped_client_stalled",
+    "dropped_bad_request",
+    "dropped_answered_early",
+    "dropped_upstream_failed",
     "lost",
     # What was left out of records that were captured.
     "omitted_unsealable",

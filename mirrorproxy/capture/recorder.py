@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import logging
 import time
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,8 +42,6 @@ _UNSEALABLE = INDEX["omitted_unsealable"]
 _TRUNCATED = INDEX["truncated"]
 _DROPPED_CLIENT_ABORTED = INDEX["dropped_client_aborted"]
 _SEGMENT_US = INDEX["segment_us"]
-_SEGMENT_SEQ = INDEX["segment_seq"]
-_SEGMENT_BYTES = INDEX["segment_bytes"]
 
 _WHY = {
     "spool_full": "the spool is full",
@@ -144,7 +143,7 @@ class Recorder:
     def _begin(
         self, head: RequestHead, service: str, upstream: Origin, peer: str, started_us: int
     ) -> Tap:
-        if _REPLAY_NAME in head.raw.lower() and first(head.headers(), REPLAY_HEADER) is not None:
+        if _REPLAY_NAME in head.special:
             self._slot[_REPLAYED] += 1
             return IGNORED
         policy = self.policy(service)
@@ -246,10 +245,10 @@ class Recorder:
         began = self._monotonic()
         writer.append(line)
         slot = self._slot
-        slot[_CAPTURED] += 1
-        slot[_SEGMENT_US] = writer.created_us
-        slot[_SEGMENT_SEQ] = writer.seq
-        slot[_SEGMENT_BYTES] = writer.size
+        # One store of 32 bytes: a kill finds all four or none.
+        slot[_SEGMENT_US : _CAPTURED + 1] = array(
+            "Q", (writer.created_us, writer.seq, writer.size, slot[_CAPTURED] + 1)
+        )
         ended = self._monotonic()
         if ended - began > SLOW_APPEND_S:
             self._breaker.open(ended, "slow_disk")

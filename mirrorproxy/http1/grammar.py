@@ -49,6 +49,7 @@ _STEERING = (
     + _either_case(
         b"host", b"content-length", b"transfer-encoding", b"connection", b"keep-alive",
         b"proxy-connection", b"te", b"upgrade", b"http2-settings", b"x-mirrorproxy-app",
+        b"x-mirrorproxy-replay",
     )
     + rb"):()"
     + _VALUE
@@ -87,7 +88,7 @@ _VERSION = re.compile(rb"[^\r\n]*? HTTP/([0-9]+\.[0-9]+)\r?\n")
 
 SPECIAL = re.compile(
     rb"\n(host|content-length|transfer-encoding|connection|keep-alive|proxy-connection"
-    rb"|te|upgrade|http2-settings|x-mirrorproxy-app):[ \t]*+([^\r]*+)"
+    rb"|te|upgrade|http2-settings|x-mirrorproxy-app|x-mirrorproxy-replay):[ \t]*+([^\r]*+)"
 )
 """Finds the lines that steer, in a lower-case head. Groups: name; value (not trimmed behind)."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from mirrorproxy.errors import PeerError
-from mirrorproxy.headers import end_to_end, values
+from mirrorproxy.headers import end_to_end, is_protected, values
 from mirrorproxy.http1.grammar import (
     BARE_LF,
     CHUNKED,
@@ -32,12 +32,6 @@ from mirrorproxy.record import HeaderList
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 """RFC 9110, 9.2.2: sent twice, these leave the target as sent once."""
-
-# A client cannot have these taken out by naming them in Connection: they decide
-# framing, routing, or who the application believes the client to be.
-_PROTECTED = re.compile(
-    rb"(?:host|content-length|content-type|authorization|cookie|forwarded|x-forwarded-.*|x-real-ip)"
-)
 
 
 class RequestHead:
@@ -313,7 +307,9 @@ def _cut(block: bytes, special: Special | None) -> bytes:
     if named is None or named in ([b"keep-alive"], [b"close"]):
         return block
     wanted = options(special, b"connection")
-    return _without(block, frozenset(name for name in wanted if not _PROTECTED.fullmatch(name)))
+    return _without(
+        block, frozenset(name for name in wanted if not is_protected(name.decode("latin-1")))
+    )
 
 
 def _without(block: bytes, names: frozenset[bytes]) -> bytes:

@@ -226,6 +226,24 @@ def test_an_unavailable_sink_gets_everything_again(tmp_path, clock):
     assert (shipping.status().shipped, shipping.status().error) == (200, None)
 
 
+def test_what_was_settled_before_the_failure_is_not_repeated(tmp_path, clock):
+    """A sink that stored one pack and then lost its connection gets the other one again."""
+    sink = ListSink(hold=True)
+    writing = writer(tmp_path, clock)
+    shipping = shipper(tmp_path, sink, clock)
+    for _ in range(100):
+        writing.append(b"1\n")
+    settle(shipping)
+    sink.flush()
+    sink.down = "connection lost"
+    shipping.step()
+    sink.down = None
+    clock.s = 60.0
+    settle(shipping)
+    assert sink.order == ["pack 1"]
+    assert shipping.status().shipped == 100
+
+
 def test_attempts_grow_apart(tmp_path, clock, sink):
     """Full jitter up to 0.5, 1, 2, 4 ... 30 seconds; a receipt starts over."""
     writer(tmp_path, clock).append(b"1\n")
@@ -523,12 +541,12 @@ def test_bodies_without_a_record_are_swept(tmp_path, clock, sink):
     for ref in (orphan, waiting):
         os.utime(tmp_path / ref, (AT_US / 1e6 + 1, AT_US / 1e6 + 1))
     writing.append(line)
-    sink.down = "down"
+    sink.hold = True
     shipping = shipper(tmp_path, sink, clock)
     for clock.s in (0.0, 100.0, 200.0):
         settle(shipping)
     assert (tmp_path / orphan).exists()
-    sink.down = None
+    sink.flush()
     for clock.s in (300.0, 301.0, 400.0):
         settle(shipping)
     assert sink.bodies == {waiting: b"waiting"}

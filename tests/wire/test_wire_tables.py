@@ -13,6 +13,7 @@ import cases_heads
 import cases_responses
 import pytest
 from _pytest.mark.structures import ParameterSet
+from findings import mark
 from support.conformance import (
     RequestCase,
     ResponseCase,
@@ -32,18 +33,9 @@ REQUESTS = [*cases_framing.CASES, *cases_heads.CASES]
 _SERVER = ServerLimits(head_timeout_s=2, body_timeout_s=2)
 _CLIENT = ClientLimits(response_timeout_s=2)
 
-# Findings that stand: refused too, but only when the time is up.
-_WAITED_OUT = {
-    "chunks: empty line ended by LF",
-}
-
 
 def _params(cases: Iterable[RequestCase] | Iterable[ResponseCase]) -> list[ParameterSet]:
-    late = pytest.mark.xfail(strict=True, reason="a bare LF is found only by a time-out")
-    return [
-        pytest.param(case, id=case.name, marks=[late] if case.name in _WAITED_OUT else [])
-        for case in cases
-    ]
+    return [pytest.param(case, id=case.name, marks=mark(case.name)) for case in cases]
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["default", "strict"])

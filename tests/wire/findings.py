@@ -1,0 +1,23 @@
+"""Findings that stand: cases the proxy does not meet yet, each with what is wrong.
+
+Their tests must fail; one that passes says that its line here can go.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+OPEN = {
+    "chunks: empty line ended by LF": "a bare LF behind the last chunk is waited out (408, or for "
+    "ever in an answer) instead of refused at once",
+    "passes: 103 before": "an interim answer is lost when the whole final one comes with it",
+    "passes: 100 unasked, 102 and 103 before": "as above",
+    "framing: 103 with a length": "as above",
+    "cut answer to HTTP/1.0": "a cut answer without a length ends in FIN, as a whole one would",
+}
+
+
+def mark(name: str) -> list[pytest.MarkDecorator]:
+    """Return the marks of a case or test of that name."""
+    reason = OPEN.get(name)
+    return [pytest.mark.xfail(strict=True, reason=reason)] if reason else []

@@ -38,6 +38,11 @@ class Claim:
         self.locks = SlotLocks(spool / SLOT_LOCKS)
         free = [slot for slot in range(SLOTS) if self.locks.is_free(slot)]
         self.orphans = [slot for slot in range(SLOTS) if slot not in free]
+        if len(free) < workers:
+            raise ConfigError(
+                "workers of killed captures still use this spool: try again in some seconds",
+                file=str(spool),
+            )
         self.slots = free[:workers]
         self._reconcile(free)
 

@@ -13,6 +13,9 @@ HEARTBEAT_S = 0.25
 START_GRACE_S = 15.0
 """A worker that is not ready after this long is killed: imports from a cold disk take seconds."""
 
+ORPHAN_S = 10.0
+"""How long a worker goes on serving when its supervisor has died."""
+
 _STEADY_S = 5.0
 _FIRST_DELAY_S = 0.2
 _MAX_DELAY_S = 5.0

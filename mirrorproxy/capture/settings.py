@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from mirrorproxy.capture.liveness import ORPHAN_S
 from mirrorproxy.http1.limits import ClientLimits, ServerLimits
 
 Mode = Literal["seal", "drop", "keep"]
@@ -96,7 +97,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     client: ClientLimits
     strict: bool = False
     drain_timeout_s: float = 10.0
-    orphan_s: float = 10.0
+    orphan_s: float = ORPHAN_S
     log_level: str = "info"
 
 

@@ -17,7 +17,13 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from mirrorproxy.capture.child import DRAIN, Child
-from mirrorproxy.capture.liveness import HEARTBEAT_S, START_GRACE_S, Restarts, Silence
+from mirrorproxy.capture.liveness import (
+    HEARTBEAT_S,
+    ORPHAN_S,
+    START_GRACE_S,
+    Restarts,
+    Silence,
+)
 from mirrorproxy.capture.slots import SlotLocks, reconcile
 from mirrorproxy.metrics import INDEX, CounterFile
 
@@ -226,8 +232,7 @@ class Supervisor:
                 await self._pause(delay_s)
         finally:
             worker.state = "ended"
-            if all(other.state == "ended" for other in self._workers):
-                self._workers_ended.set()
+            self._note_ends()
 
     async def _start(
         self, member: _Member, argv: Sequence[str], settings: bytes, *descriptors: int
@@ -287,11 +292,23 @@ class Supervisor:
             log.info("worker %d: %d more captured, %d lost in flight", slot, found, lost)
 
     async def _follow_orphans(self) -> None:
-        while self._orphans and not self.is_draining:
-            await self._pause(_ORPHAN_CHECK_S)
+        """Reconcile each orphan's slot when it lets go. Orphans end by themselves, unless hung."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + ORPHAN_S + self._plan.drain_timeout_s + _MARGIN_S
+        while self._orphans and not self._aborted and loop.time() < give_up:
+            await asyncio.sleep(_ORPHAN_CHECK_S)
             for slot in [slot for slot in self._orphans if self._locks.is_free(slot)]:
                 self._orphans.remove(slot)
                 await self._settle(slot)
+        if self._orphans:
+            log.error("workers of an earlier capture still run, in slots %s", self._orphans)
+            self._orphans.clear()
+        self._note_ends()
+
+    def _note_ends(self) -> None:
+        """Let the shipper finish once nobody writes to the spool any more."""
+        if not self._orphans and all(worker.state == "ended" for worker in self._workers):
+            self._workers_ended.set()
 
     async def _keep_shipper(self) -> None:
         """Keep the shipper running until the workers have ended, then let it ship the rest."""

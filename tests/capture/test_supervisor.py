@@ -59,6 +59,28 @@ class Mirror:
             writer.close()
 
 
+class SlotHolder:
+    """A process that holds a slot, as a worker of another supervisor does."""
+
+    async def start(self, locks: Path, slot: int) -> None:
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            "import sys; from pathlib import Path; from mirrorproxy.capture.slots import SlotLocks;"
+            f"SlotLocks(Path({str(locks)!r})).hold({slot}); print('held', flush=True);"
+            "sys.stdin.read()",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert self.process.stdout
+        assert await self.process.stdout.readline() == b"held\n"
+
+    async def let_go(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        await self.process.wait()
+
+
 @contextlib.asynccontextmanager
 async def running(mirror: Mirror) -> AsyncIterator[asyncio.Task[None]]:
     run = asyncio.create_task(mirror.supervisor.run())
@@ -168,24 +190,27 @@ async def test_worker_that_dies_at_start_is_not_started_in_a_spin(tmp_path: Path
 
 async def test_orphans_are_reconciled_once_they_let_go(tmp_path: Path) -> None:
     """A slot that another supervisor's worker still holds is left alone until it is free."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        "import sys; from pathlib import Path; from mirrorproxy.capture.slots import SlotLocks;"
-        f"SlotLocks(Path({str(tmp_path / 'slots')!r})).hold(7); print('held', flush=True);"
-        "sys.stdin.read()",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout
-    assert process.stdin
-    assert await process.stdout.readline() == b"held\n"
+    holder = SlotHolder()
+    await holder.start(tmp_path / "slots", 7)
     mirror = Mirror(tmp_path, orphans=[7])
     numbers = mirror.counters.slot(7)
     numbers[INDEX["seen"]] = 3
     async with running(mirror):
         await asyncio.sleep(0.6)
         assert mirror.counters.read(7)["lost"] == 0
-        process.stdin.close()
-        await process.wait()
+        await holder.let_go()
         await until(lambda: mirror.counters.read(7)["lost"] == 3)
+
+
+async def test_shipper_is_drained_only_when_orphans_have_ended(tmp_path: Path) -> None:
+    """What a killed supervisor's workers still write is shipped too."""
+    holder = SlotHolder()
+    await holder.start(tmp_path / "slots", 7)
+    mirror = Mirror(tmp_path, orphans=[7])
+    async with running(mirror) as run:
+        mirror.supervisor.drain()
+        await until(lambda: mirror.supervisor.worker_statuses()[0].state == "ended")
+        assert mirror.supervisor.shipper_status().state == "ready"
+        await holder.let_go()
+        await asyncio.wait_for(run, 10)
+        assert (tmp_path / "drained").exists()

@@ -169,8 +169,8 @@ class Engine:
         self._upcoming.clear()
         self._to_load.clear()
         self._unloaded.clear()
-        self._ahead = 0
         for flight in left:
+            self._ahead -= 1
             self._release(flight)
             self._ledger.unsent += 1
             self._report(outcome_of(flight, self._wall_us, is_unsent=True))

@@ -318,4 +318,5 @@ def test_every_shot_has_one_end_whatever_happens(plans, actions, speed, limits):
     assert range_.engine.is_over
     assert range_.ledger.is_balanced
     assert len(range_.outcomes) == range_.ledger.planned
-    assert range_.engine._loaded_bytes == 0
+    engine = range_.engine
+    assert (engine._ahead, engine._held_bytes, engine._loaded_bytes) == (0, 0, 0)

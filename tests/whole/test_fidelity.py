@@ -91,9 +91,10 @@ targets = st.lists(st.sampled_from(PIECES), max_size=12).map(lambda pieces: b"/"
 values = st.lists(st.sampled_from(VALUE_BYTES), max_size=40).map(lambda one: bytes(one).strip(b" "))
 fields = st.lists(st.tuples(st.sampled_from(NAMES), values), max_size=12)
 texts = st.text(max_size=300).map(lambda text: text.encode("utf-8", "replace"))
-bodies = st.one_of(
-    st.binary(max_size=2000), texts, st.just(b""), st.just(b'{"a": 1,\n "b":[1.50]}')
+texts_with_ends = st.sampled_from(
+    [b'{"a": 1,\n "b":[1.50]}', b" \r\n{}\t\n", b"\xef\xbb\xbf{}", b"a=1&b=%zz", b"\x00"]
 )
+bodies = st.one_of(st.binary(max_size=2000), texts, st.just(b""), texts_with_ends)
 chunks = st.none() | st.lists(st.integers(1, 400), max_size=8)
 methods = st.sampled_from([b"POST", b"PUT", b"PATCH", b"DELETE", b"PURGE", b"M-SEARCH"])
 requests = st.one_of(
@@ -146,6 +147,8 @@ def test_bytes_arrive_are_recorded_and_are_replayed(tmp_path):
         @given(requests)
         @example(Sent(b"POST", b"/large", [], b"\x00\xff" * (MIB // 2)))
         @example(Sent(b"POST", b"/large", [], bytes(range(256)) * (MIB // 256), [65536] * 20))
+        @example(Sent(b"PUT", b"/ends", [], b" \r\n{}\t\n"))
+        @example(Sent(b"PUT", b"/ends", [(b"X-Env", b"\xff \t b"), (b"x-env", b"")], b"\n", [1]))
         @example(Sent(b"PUT", b"/larger", [], b"text " * (4 * MIB)))
         def send(sent: Sent) -> None:
             number = len(everything)

@@ -224,7 +224,7 @@ def test_a_body_that_cannot_be_read_is_lost_input():
 
 def test_large_bodies_are_fetched_within_their_memory():
     """One more only when one is done; one alone may be larger than the bound."""
-    big = REF | {"body_bytes": 100 << 20}
+    big = REF | {"body_bytes": 200 << 20}
     range_ = Range([shot(0.0, **big), shot(0.1, **big)], speed=MAX_SPEED)
     range_.pass_time(0.01)
     assert len(range_.loading) == 1

@@ -103,7 +103,7 @@ def _summary(args: argparse.Namespace, wanted: Callable[[Exchange], bool]) -> in
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_PIPE_WIDTH)
-    console.print(render(inspection.summary()))
+    console.print(render(inspection.summary()), crop=False)
     return EXIT_LOST if damaged else 0
 
 

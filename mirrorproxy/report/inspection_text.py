@@ -137,7 +137,8 @@ def _damage(summary: Summary) -> Text:
         lines.append(printable(f"  {where}: {damage.reason}"))
     if summary.damages > SHOWN_DAMAGES:
         lines.append(f"  ... and {summary.damages - SHOWN_DAMAGES} more")
-    return Text("\n".join(lines), style="red")
+    # Never wrapped: a name with its offset is there to be copied and searched for.
+    return Text("\n".join(lines), style="red", no_wrap=True, overflow="ignore")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
-
-import uvloop
 
 from mirrorproxy.capture.proxy import Proxy
 from mirrorproxy.capture.routes import Route, Routes
@@ -23,6 +22,15 @@ from mirrorproxy.http1.origin import parse_origin
 from mirrorproxy.http1.pool import Pool
 from mirrorproxy.metrics import volatile_slot
 from mirrorproxy.record import HeaderList
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+try:
+    import uvloop
+except ImportError:
+    FAST_LOOP: LoopFactory = asyncio.new_event_loop
+else:
+    FAST_LOOP = uvloop.new_event_loop
 
 
 class ListTap(Tap):
@@ -74,7 +82,10 @@ class ListRecorder:
 
 
 class Mirror:
-    """The proxy under test; a context manager that gives itself."""
+    """The proxy under test; a context manager that gives itself.
+
+    loop_factory: asyncio's own by default only where uvloop is missing.
+    """
 
     def __init__(
         self,
@@ -83,16 +94,19 @@ class Mirror:
         strict: bool = False,
         server: ServerLimits | None = None,
         client: ClientLimits | None = None,
+        loop_factory: LoopFactory = FAST_LOOP,
     ) -> None:
         self.recorder = ListRecorder()
         self.errors: list[str] = []
         self.address = ("127.0.0.1", 0)
         self._origin = origin
         self._strict = strict
+        self._loop_factory = loop_factory
         self._server_limits = server or ServerLimits()
         self._client_limits = client or ClientLimits()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
+        self._proxy: Proxy | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
 
@@ -125,6 +139,17 @@ class Mirror:
         if self._loop is not None:
             asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self._loop).result(5)
 
+    def wait_until_empty(self, timeout_s: float = 5.0) -> bool:
+        """Say whether all clients' connections and requests come to their end in that time."""
+        deadline = time.monotonic() + timeout_s
+        proxy = self._proxy
+        while proxy is not None and (proxy.open_connections or proxy.active):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.005)
+            self.settle()
+        return True
+
     def settle_taps(self, timeout_s: float = 5.0) -> None:
         """Wait until every tap has heard an end: the proxy may learn of one later than we."""
         deadline = time.monotonic() + timeout_s
@@ -134,7 +159,7 @@ class Mirror:
             self.settle()
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
@@ -143,7 +168,7 @@ class Mirror:
         self._stop = asyncio.Event()
         upstream, base_path = parse_origin(f"http://{self._origin}")
         pool = Pool(self._client_limits)
-        proxy = Proxy(
+        proxy = self._proxy = Proxy(
             Routes([Route("app", upstream, base_path)]),
             self.recorder,
             lambda _: pool,

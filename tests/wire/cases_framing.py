@@ -300,4 +300,52 @@ CHUNKS = [
     ),
 ]
 
-CASES = [*LENGTHS, *BOTH, *CODINGS, *CHUNKS]
+_INSIDE = b"%x\r\n%s\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED)
+
+
+def _with_method(method: bytes) -> RequestCase:
+    raw = post(b"Transfer-Encoding: chunked", body=_INSIDE).replace(b"POST", method, 1)
+    name = f"methods: TE.0 with {method.decode()}"
+    return RequestCase(name, raw, Expect(passed=True, body=SMUGGLED))
+
+
+METHODS = [_with_method(method) for method in (b"GET", b"HEAD", b"OPTIONS", b"DELETE", b"FROB")] + [
+    RequestCase(
+        "methods: Expect with a body that does not wait",
+        post(b"Expect: 100-continue", b"Content-Length: 5", body=b"hello"),
+        HELLO,
+    ),
+    RequestCase(
+        "methods: Expect obscured",
+        post(b"Expect: y 100-continue", b"Content-Length: %d" % len(SMUGGLED), body=SMUGGLED),
+        Expect(refused=(400, 417), passed=True, body=SMUGGLED),
+    ),
+    RequestCase(
+        "methods: Expect twice",
+        post(b"Expect: 100-continue", b"Expect: 100-continue", b"Content-Length: 5", body=b"hello"),
+        EITHER_HELLO,
+    ),
+    RequestCase(
+        "methods: GET that expects and announces a body it sends",
+        b"GET /case/@ID HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\n"
+        b"Content-Length: %d\r\n\r\n%s" % (len(SMUGGLED), SMUGGLED),
+        Expect(passed=True, body=SMUGGLED),
+    ),
+    RequestCase(
+        "methods: override",
+        post(b"X-HTTP-Method-Override: DELETE", b"Content-Length: 5", body=b"hello"),
+        HELLO,
+    ),
+    RequestCase(
+        "methods: a compressed body",
+        post(b"Content-Encoding: gzip", b"Content-Length: 5", body=b"\x1f\x8b\x00\r\n"),
+        Expect(passed=True, body=b"\x1f\x8b\x00\r\n"),
+    ),
+    RequestCase(
+        "methods: the length's name broken by a line's end",
+        post(b"Content-Length\r\n: 5", body=b"hello"),
+        REFUSED,
+    ),
+]
+
+CASES = [*LENGTHS, *BOTH, *CODINGS, *CHUNKS, *METHODS]

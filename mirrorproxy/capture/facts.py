@@ -1,30 +1,27 @@
 """Facts: what the headers of an exchange say about it.
 
-Pure, and before sealing. Decides who the client was, which session a request
+Pure. Decides who the client was, which session a request
 belongs to, which headers a record holds, and which answers are text.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from mirrorproxy.headers import APP_HEADER, HOP_BY_HOP, end_to_end
-from mirrorproxy.http1.messages import RequestHead
+from mirrorproxy.capture.lines import (
+    CONTENT_TYPE,
+    FORWARDED_FOR,
+    FORWARDED_PROTO,
+    REAL_IP,
+    Line,
+)
+from mirrorproxy.headers import is_protected
+from mirrorproxy.http1.grammar import Special, options
 from mirrorproxy.record import Credential, HeaderList
 
-_APP_NAME = APP_HEADER.lower()
-_NOT_RECORDED = frozenset({*HOP_BY_HOP, "http2-settings", _APP_NAME})
-_HOP, _CONTENT_TYPE, _CONTENT_ENCODING, _FORWARDED_FOR, _REAL_IP, _FORWARDED_PROTO = range(6)
-_ROLES = {
-    **dict.fromkeys(_NOT_RECORDED, _HOP),
-    "content-type": _CONTENT_TYPE,
-    "content-encoding": _CONTENT_ENCODING,
-    "x-forwarded-for": _FORWARDED_FOR,
-    "x-real-ip": _REAL_IP,
-    "x-forwarded-proto": _FORWARDED_PROTO,
-}
 _ADDRESS = re.compile(r"\[?[0-9A-Fa-f:.%]{2,45}\]?(?::[0-9]{1,5})?")
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _SESSION_COOKIE = re.compile(r"sess|(?:^|[._-])sid$|auth|token|jwt|login", re.IGNORECASE)
@@ -38,65 +35,70 @@ _RECORDED_TEXT = re.compile(
 class Facts(NamedTuple):
     """What a request's headers say about it.
 
-    headers: as they are recorded, not yet sealed. client: an address. scheme:
-    what the client used, "http" or "https".
+    headers: as they are recorded, sealed. credentials: what was sealed in them.
+    client: an address. scheme: what the client used, "http" or "https".
     """
 
     headers: HeaderList
+    credentials: list[Credential]
     content_type: str | None
     content_encoding: str | None
     client: str
     scheme: str
 
 
-def recorded_headers(headers: HeaderList) -> HeaderList:
-    """Return the headers of a record: end to end, and without what routed the request here.
+def recorded_headers(lines: Iterable[Line], special: Special) -> HeaderList:
+    """Return what is recorded of a head's lines. special: as in `RequestHead`."""
+    headers = [line[0] for line in lines if line[0] is not None]
+    return _without_named(headers, special) if b"connection" in special else headers
 
-    The list itself where nothing is to be taken out.
+
+def facts_of(lines: Iterable[Line], special: Special, peer: str, *, trust_forwarded: bool) -> Facts:
+    """Return what the lines of a request's head say.
+
+    special: as in `RequestHead`. peer: the address of the other end of the
+    connection. trust_forwarded: whether X-Forwarded-For, X-Real-Ip and
+    X-Forwarded-Proto are believed: they are set by the proxy in front of us, or by
+    anybody where there is none.
     """
-    for name, _ in headers:
-        if name.lower() in _NOT_RECORDED:
-            return [pair for pair in end_to_end(headers) if pair[0].lower() not in _NOT_RECORDED]
-    return headers
-
-
-def facts_of(head: RequestHead, peer: str, *, trust_forwarded: bool) -> Facts:
-    """Return what a request's headers say.
-
-    peer: the address of the other end of the connection. trust_forwarded:
-    whether X-Forwarded-For, X-Real-Ip and X-Forwarded-Proto are believed: they
-    are set by the proxy in front of us, or by anybody where there is none.
-    """
-    headers = head.headers()
+    headers: HeaderList = []
+    credentials: list[Credential] = []
     content_type = content_encoding = None
     forwarded_for = real_ip = forwarded_proto = ""
-    is_plain = True
-    for name, value in headers:
-        role = _ROLES.get(name.lower())
-        if role is None:
+    for recorded, found, role, value in lines:
+        if recorded is not None:
+            headers.append(recorded)
+            if found:
+                credentials += found
+        if not role:
             continue
-        if role == _CONTENT_TYPE:
+        if role == CONTENT_TYPE:
             content_type = content_type or value
-        elif role == _FORWARDED_FOR:
+        elif role == FORWARDED_FOR:
             forwarded_for = forwarded_for or value
-        elif role == _FORWARDED_PROTO:
+        elif role == FORWARDED_PROTO:
             forwarded_proto = forwarded_proto or value
-        elif role == _REAL_IP:
+        elif role == REAL_IP:
             real_ip = real_ip or value
-        elif role == _CONTENT_ENCODING:
+        else:
             # Several lines are one list (RFC 9110, 5.3).
             content_encoding = f"{content_encoding}, {value}" if content_encoding else value
-        else:
-            is_plain = False
-    if not is_plain:
-        headers = recorded_headers(headers)
+    if b"connection" in special:
+        headers = _without_named(headers, special)
     if not trust_forwarded:
-        return Facts(headers, content_type, content_encoding, peer, "http")
+        return Facts(headers, credentials, content_type, content_encoding, peer, "http")
     client = (forwarded_for and _address(forwarded_for)) or (real_ip and _address(real_ip)) or peer
     scheme = "http"
     if forwarded_proto:
         scheme = _SCHEMES.get(forwarded_proto.partition(",")[0].strip().lower(), scheme)
-    return Facts(headers, content_type, content_encoding, client, scheme)
+    return Facts(headers, credentials, content_type, content_encoding, client, scheme)
+
+
+def _without_named(headers: HeaderList, special: Special) -> HeaderList:
+    """Return the headers without those that Connection names."""
+    named = {option.decode("latin-1") for option in options(special, b"connection")}
+    named = {name for name in named if not is_protected(name)} - {"keep-alive", "close"}
+    return [pair for pair in headers if pair[0].lower() not in named] if named else headers
 
 
 def session_key(credentials: Iterable[Credential], client: str) -> str:
@@ -121,6 +123,7 @@ def is_recorded_text(content_type: str | None) -> bool:
     return content_type is not None and _RECORDED_TEXT.match(content_type) is not None
 
 
+@functools.lru_cache(maxsize=1024)
 def _address(text: str) -> str | None:
     """Return the first address of a list, None where there is none."""
     text = text.partition(",")[0].strip()

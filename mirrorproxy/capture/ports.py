@@ -65,11 +65,17 @@ class BodyStream(Protocol):
 class Sealer(Protocol):
     """Takes secrets out of whatever is recorded."""
 
+    def target(self, target: str) -> tuple[str, Sequence[Credential]]:
+        """Seal a request's target."""
+
+    def line(self, line: tuple[str, str]) -> tuple[tuple[str, str] | None, tuple[Credential, ...]]:
+        """Seal one header line; None where it is dropped."""
+
     def request(self, target: str, headers: HeaderList) -> SealedHead:
-        """Seal a request's head."""
+        """Seal a request's head, or its trailers."""
 
     def response(self, headers: HeaderList) -> HeaderList:
-        """Seal an answer's headers."""
+        """Seal an answer's headers, or its trailers."""
 
     def body(
         self, data: bytes, content_type: str | None, content_encoding: str | None

@@ -22,6 +22,7 @@ from mirrorproxy.capture.assemble import RecordTooLarge, assemble
 from mirrorproxy.capture.breaker import SLOW_APPEND_S, Breaker, Complaints
 from mirrorproxy.capture.facts import Facts, facts_of, is_recorded_text, session_key
 from mirrorproxy.capture.filters import Filters
+from mirrorproxy.capture.lines import Lines
 from mirrorproxy.capture.ports import BodyFile, Sealer, Writer
 from mirrorproxy.capture.tap import IGNORED, ExchangeTap, Tap
 from mirrorproxy.capture.tee import Budget, RequestBody, ResponseBody, Spill, TeeLimits
@@ -100,6 +101,7 @@ class Recorder:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sealer = sealer
+        self._lines = Lines(sealer.line)
         self._writer = writer
         self._slot = slot
         self._node = node
@@ -165,8 +167,7 @@ class Recorder:
             key = self._id_of(tap)
         else:
             facts = self._facts_of(tap)
-            tap.sealed = self._sealer.request(tap.head.target.decode("latin-1"), facts.headers)
-            key = session_key(tap.sealed.credentials, facts.client)
+            key = session_key(facts.credentials, facts.client)
         return sampling.copies(key, policy.percent, sampling.CAPTURE_SALT) > 0
 
     # What the tap asks for.
@@ -177,10 +178,13 @@ class Recorder:
             self._limits, self._budget, tap.head.framing, lambda: self._open_spill(tap)
         )
 
+    def keeps_answers(self, service: str) -> bool:
+        """Tell whether bodies of a service's answers are recorded."""
+        return self.policy(service).response_body
+
     def new_response_body(self, tap: ExchangeTap, head: ResponseHead) -> ResponseBody | None:
         """Return an empty copy of an answer's body, None where it is not recorded."""
-        policy = self.policy(tap.service)
-        if not policy.response_body or head.framing > self._limits.response:
+        if head.framing > self._limits.response:
             return None
         if not is_recorded_text(first(head.headers(), "content-type")):
             return None
@@ -205,6 +209,7 @@ class Recorder:
             facts,
             self._id_of(tap),
             sealer=self._sealer,
+            lines=self._lines,
             open_body=self._open_body,
             node=self._node,
             duration_us=duration_us,
@@ -267,7 +272,10 @@ class Recorder:
 
     def _facts_of(self, tap: ExchangeTap) -> Facts:
         if tap.facts is None:
-            tap.facts = facts_of(tap.head, tap.peer, trust_forwarded=self._trust_forwarded)
+            lines = self._lines.read(tap.head.block)
+            tap.facts = facts_of(
+                lines, tap.head.special, tap.peer, trust_forwarded=self._trust_forwarded
+            )
         return tap.facts
 
     def _id_of(self, tap: ExchangeTap) -> str:

@@ -42,6 +42,14 @@ class Sealer:
         self._vault = Vault(key, Names(policy))
         self._heads = Heads(self._vault)
 
+    def target(self, target: str) -> tuple[str, list[Credential]]:
+        """Return a request's target sealed, and what was sealed in it. Latin-1 text."""
+        return self._heads.target(target)
+
+    def line(self, line: tuple[str, str]) -> tuple[tuple[str, str] | None, tuple[Credential, ...]]:
+        """Return one header line sealed (None: dropped), and what was sealed in it."""
+        return self._heads.line(line)
+
     def request(self, target: str, headers: HeaderList) -> SealedHead:
         """Return a request's head sealed. target, headers: latin-1 text, as received."""
         sealed_target, credentials = self._heads.target(target)

@@ -51,11 +51,11 @@ class Heads:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self._names = vault.names
-        self._cached = functools.lru_cache(_LINES_CACHED)(self._line)
+        self._cached = functools.lru_cache(_LINES_CACHED)(self.line)
 
     def lines(self, headers: HeaderList) -> tuple[HeaderList, list[Credential]]:
         """Return header lines sealed, and what was sealed in them."""
-        cached, line = self._cached, self._line
+        cached, line = self._cached, self.line
         kept: HeaderList = []
         credentials: list[Credential] = []
         for header in headers:
@@ -82,7 +82,8 @@ class Heads:
             raw = self._url(raw, found)
         return raw.decode("latin-1"), found.credentials
 
-    def _line(self, line: tuple[str, str]) -> Sealed:
+    def line(self, line: tuple[str, str]) -> Sealed:
+        """Return one header line sealed."""
         name, value = line
         lower = name.lower()
         mode = self._names.header(lower)

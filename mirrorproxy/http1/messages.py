@@ -165,6 +165,11 @@ class ResponseHead:
         self.framing = 0 if no_body else framing
 
     @property
+    def special(self) -> Special:
+        """What `grammar.SPECIAL` finds, by name; empty for no more than keep-alive and a length."""
+        return self._special or {}
+
+    @property
     def block(self) -> bytes:
         """The header lines, each with its CRLF."""
         return self.raw[self.raw.index(b"\n") + 1 : -2]

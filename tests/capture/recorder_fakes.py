@@ -63,10 +63,17 @@ class FakeSealer:
         self.error = None
         self.heads = 0
 
-    def request(self, target, headers):
+    def target(self, target):
         self.heads += 1
         if self.error:
             raise self.error
+        return sealed_text(target), []
+
+    def line(self, line):
+        head = self.request("/", [line])
+        return head.headers[0], tuple(head.credentials)
+
+    def request(self, target, headers):
         credentials = []
         for name, value in headers:
             if SECRET.decode() in value:

@@ -106,7 +106,7 @@ def _hides_secret(value: bytes, found: Findings, depth: int) -> bool:
     if b"=" not in value and b"%" not in value and b"@" not in value:
         return False
     if depth >= _MAX_DEPTH:
-        return found.names.signs(unquote_to_bytes(value))
+        return bool(found.names.signs(unquote_to_bytes(value)))
     seal_pairs(_INNER.sub(b"&", value), probe, in_query=True, depth=depth + 1)
     replace_userinfo(value, probe)
     return probe.sealed > 0

@@ -1,98 +1,166 @@
-"""What capturing costs: CPU per request beside nginx as a plain proxy, in one run.
+"""What capturing costs: CPU per request beside other proxies, in one run.
 
 A 1 KiB JSON POST over 32 keep-alive connections; sealing on, shipping to a
-directory; all processes of mirrorproxy together. The two take turns, so that a
-machine whose speed drifts is unfair to neither; the ratio is taken pair by pair.
+directory; all processes of a proxy together. All take turns, so that a machine
+whose speed drifts is unfair to none; ratios are taken within a round.
 
-    python benchmarks/capture_cost.py [--rounds N] [--seconds N] [--json]
+    python benchmarks/capture_cost.py [--all] [--rounds N] [--seconds N] [--json]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import harness
+import msgspec
+import tables
+from harness import Load
+from peers import OURS, PEERS, PLAIN, TRAEFIK, Peer
+from plan import Plan, Say
+from results import Column, Demand, Row, Section, Spread
+
+TO_NGINX = "to nginx"
+TO_TRAEFIK = "to Traefik"
+COLUMNS = (
+    Column("CPU a request", "us", "lower"),
+    Column(TO_NGINX, "times", "lower", is_relative=True),
+    Column(TO_TRAEFIK, "times", "lower", is_relative=True),
+    Column("rate", "requests/s", "higher"),
+    Column("p50", "ms", "lower", resolution=0.1),
+    Column("p99", "ms", "lower", resolution=0.5),
+    Column("RSS", "MiB", "lower", resolution=4),
+    Column("errors"),
+)
 
 
-def measured(port: int, pid: int, seconds: int, settle_s: float) -> tuple[float, harness.Load]:
-    """Return CPU microseconds per request and what the load saw.
+@dataclass(frozen=True)
+class Run:
+    """One subject in one round."""
+
+    cpu_us: float
+    load: Load
+    rss_mib: float
+
+
+def measured(port: int, pid: int, seconds: int, settle_s: float) -> Run:
+    """Return what one load cost.
 
     settle_s: how long to go on counting, for work that follows the answers.
     """
     before = harness.cpu_s(pid)
     load = harness.wrk(port, seconds=seconds)
     time.sleep(settle_s)
-    return (harness.cpu_s(pid) - before) / load.requests * 1e6, load
+    cpu_us = (harness.cpu_s(pid) - before) / max(load.requests, 1) * 1e6
+    return Run(cpu_us, load, harness.rss_mib(pid))
 
 
-def middle(values: list[float]) -> dict[str, float]:
-    """Return the median of several runs, with their least and greatest."""
-    rounded = {"median": statistics.median(values), "min": min(values), "max": max(values)}
-    return {name: round(value, 2) for name, value in rounded.items()}
-
-
-def compare(rounds: int, seconds: int, say: Callable[[str], None]) -> dict[str, object]:
-    """Run both in turn; return the figures."""
-    nginx_us, mirror_us, loads = [], [], []
-    with (
-        tempfile.TemporaryDirectory(prefix="mirrorproxy-bench-") as name,
-        harness.origin() as origin_port,
-        harness.nginx_proxy(origin_port) as (nginx_port, nginx_pid),
-        harness.capture(origin_port, Path(name)) as (mirror_port, mirror_pid),
-    ):
-        for port in (nginx_port, mirror_port):
+def compare(
+    peers: Sequence[Peer], rounds: int, seconds: int, say: Say
+) -> tuple[dict[str, list[Run]], list[str]]:
+    """Run all in turn; return the runs by name, and who is absent and why."""
+    runs: dict[str, list[Run]] = {}
+    absent: list[str] = []
+    with contextlib.ExitStack() as stack:
+        origin_port = stack.enter_context(harness.origin())
+        copies_port = stack.enter_context(harness.origin())
+        serving: list[tuple[Peer, int, int]] = []
+        for peer in peers:
+            try:
+                served = stack.enter_context(peer.serve(origin_port, copies_port))
+            except harness.Absent as error:
+                absent.append(f"{peer.name}: {error}")
+            else:
+                serving.append((peer, *served))
+        for _, port, _ in serving:
             harness.wrk(port, seconds=1)  # warm-up
         time.sleep(1.5)
         for number in range(rounds):
-            plain_us, plain = measured(nginx_port, nginx_pid, seconds, 0.0)
-            cost_us, load = measured(mirror_port, mirror_pid, seconds, 1.5)
+            for peer, port, pid in serving:
+                run = measured(port, pid, seconds, peer.settle_s)
+                runs.setdefault(peer.name, []).append(run)
             say(
-                f"round {number + 1}: nginx {plain_us:.1f} us, mirrorproxy {cost_us:.1f} us, "
-                f"ratio {cost_us / plain_us:.2f}"
+                f"round {number + 1}: "
+                + ", ".join(f"{name} {taken[-1].cpu_us:.1f}" for name, taken in runs.items())
+                + " us"
             )
-            nginx_us.append(plain_us)
-            mirror_us.append(cost_us)
-            loads.append((plain, load))
-        rss = harness.rss_mib(mirror_pid)
-    return {
-        "cpu_us_per_request": {"nginx": middle(nginx_us), "mirrorproxy": middle(mirror_us)},
-        "ratio": middle([m / n for m, n in zip(mirror_us, nginx_us, strict=True)]),
-        "p50_ms": {
-            "nginx": middle([plain.p50_ms for plain, _ in loads]),
-            "mirrorproxy": middle([load.p50_ms for _, load in loads]),
-        },
-        "p99_ms": {
-            "nginx": middle([plain.p99_ms for plain, _ in loads]),
-            "mirrorproxy": middle([load.p99_ms for _, load in loads]),
-        },
-        "requests": sum(load.requests for _, load in loads),
-        "errors": sum(load.errors for _, load in loads),
-        "rss_mib": round(rss, 1),
-    }
+    return runs, absent
+
+
+def ratio(runs: dict[str, list[Run]], subject: str, base: str) -> Spread | None:
+    """Return how many times as much CPU a subject took as a base, round by round."""
+    if subject not in runs or base not in runs:
+        return None
+    pairs = zip(runs[subject], runs[base], strict=True)
+    return Spread.of(one.cpu_us / other.cpu_us for one, other in pairs if other.cpu_us)
+
+
+def section(peers: Sequence[Peer], rounds: int, seconds: int, say: Say) -> Section:
+    """Return the table of capture's cost."""
+    runs, absent = compare(peers, rounds, seconds, say)
+    rows = []
+    for peer in peers:
+        if not (taken := runs.get(peer.name)):
+            continue
+        cells: dict[str, Spread | None] = {
+            "CPU a request": Spread.of(run.cpu_us for run in taken),
+            TO_NGINX: ratio(runs, peer.name, PLAIN.name),
+            TO_TRAEFIK: ratio(runs, peer.name, TRAEFIK.name),
+            "rate": Spread.of(run.load.requests / run.load.duration_s for run in taken),
+            "p50": Spread.of(run.load.p50_ms for run in taken),
+            "p99": Spread.of(run.load.p99_ms for run in taken),
+            "RSS": Spread.of(run.rss_mib for run in taken),
+            "errors": Spread.of([sum(run.load.errors for run in taken)]),
+        }
+        kept = {name: cell for name, cell in cells.items() if cell is not None}
+        rows.append(Row(peer.name, kept, peer.is_ours))
+    demands = [
+        Demand(f"CPU of capture beside {base}'s plain proxying", "at most", limit, spread.median,
+               "times")
+        for base, limit in ((PLAIN.name, 2.5), (TRAEFIK.name, 0.55))
+        if (spread := ratio(runs, OURS.name, base)) is not None
+    ]  # fmt: skip
+    return Section(
+        name="capture_cost",
+        title="What capturing costs",
+        how=f"A 1 KiB JSON POST over 32 keep-alive connections for {seconds} s a run, {rounds} "
+        "runs each. Ours seals, spools and ships to a directory, all its processes and what "
+        "follows the answers counted; a peer that only forwards or sends a copy stores nothing.",
+        columns=COLUMNS,
+        rows=rows,
+        demands=demands,
+        absent=absent,
+    )
+
+
+def measure(plan: Plan, say: Say) -> list[Section]:
+    """Measure beside every peer that is there."""
+    return [section(PEERS, plan.rounds, plan.seconds, say)]
 
 
 def main() -> int:
     """Run the comparison and print it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="pairs of runs (default: 5)")
+    parser.add_argument("--all", action="store_true", help="beside all peers, not nginx only")
+    parser.add_argument("--rounds", type=int, default=5, help="of all in turn (default: 5)")
     parser.add_argument("--seconds", type=int, default=4, help="of load each (default: 4)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()
-    absent = [program for program in ("nginx", "wrk") if harness.find(program) is None]
-    if absent:
-        print(f"not measured: {' and '.join(absent)} not installed", file=sys.stderr)
+    peers = PEERS if options.all else (PLAIN, OURS)
+    try:
+        found = section(
+            peers, options.rounds, options.seconds,
+            lambda line: print(line, file=sys.stderr, flush=True),
+        )  # fmt: skip
+    except harness.Absent as error:
+        print(f"not measured: {error}", file=sys.stderr)
         return 3
-    figures = compare(
-        options.rounds, options.seconds, lambda line: print(line, file=sys.stderr, flush=True)
-    )
-    print(json.dumps(figures, indent=2))
+    print(json.dumps(msgspec.to_builtins(found), indent=2) if options.json else tables.text(found))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: processes, their CPU time, a load and an origin.
+"""What the benchmarks share: processes, their CPU time and memory, a load and an origin.
 
 Everything listens on loopback, on ports that were free, and ends with its
 `with` block. CPU time is read from /proc for a whole tree of processes, because
@@ -8,13 +8,16 @@ on a noisy machine it says more than throughput does.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,9 +26,9 @@ from pathlib import Path
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
+BODY_LUA = """'{"sku":"A-1","note":"' .. string.rep("x", 1000) .. '"}'"""
 POST_LUA = """
 wrk.method = "POST"
-wrk.body = '{"sku":"A-1","note":"' .. string.rep("x", 1000) .. '"}'
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["User-Agent"] = "bench/1"
 wrk.headers["Accept"] = "*/*"
@@ -35,12 +38,50 @@ wrk.headers["X-Forwarded-For"] = "203.0.113.7"
 wrk.headers["X-Forwarded-Proto"] = "https"
 wrk.headers["X-Request-Id"] = "0f8fad5bd9cb469fa165708671735a2c"
 """
-"""A 1 KiB JSON POST with the headers that a load balancer hands on."""
+"""A POST with the headers that a load balancer hands on; `BODY_LUA` is its usual body."""
+
+STOP_LUA = """
+local left = {requests}
+response = function()
+  left = left - 1
+  if left == 0 then wrk.thread:stop() end
+end
+"""
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+# mitmproxy pins what we use in other versions: `make bench` gives it an environment of its own.
+PLACES = [
+    sysconfig.get_path("scripts"),
+    str(REPOSITORY / ".cache/mitmproxy/bin"),
+    "/usr/sbin",
+    "/usr/local/sbin",
+]
+
+
+class Absent(Exception):
+    """Something that a measurement needs is not on this machine; says what."""
 
 
 def find(program: str) -> str | None:
     """Return the path of a program, also where only administrators look; None if absent."""
-    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
+    return shutil.which(program) or shutil.which(program, path=os.pathsep.join(PLACES))
+
+
+def need(program: str, remedy: str) -> str:
+    """Return the path of a program. Raises Absent, with the remedy, if it is not there."""
+    path = find(program)
+    if path is None:
+        raise Absent(f"{program} is not installed ({remedy})")
+    return path
+
+
+def allow_open_files(number: int) -> None:
+    """Let this process and all that it starts open so many files. Raises Absent if refused."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < number:
+        raise Absent(f"{number} open files are needed and {hard} are allowed (ulimit -Hn)")
+    if soft != resource.RLIM_INFINITY and soft < number:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
 
 
 def free_port() -> int:
@@ -60,6 +101,23 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], timeout_s: float 
             raise RuntimeError(f"{process.args!r} ended with status {process.returncode}")
         time.sleep(0.05)
     raise RuntimeError(f"{process.args!r} does not listen on {port}")
+
+
+def wait_for_answer(port: int, process: subprocess.Popen[bytes], timeout_s: float = 15.0) -> None:
+    """Wait until a request is answered with 2xx: some listen before they know where to send."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+            connection.request("GET", "/ready")
+            status = connection.getresponse().status
+            connection.close()
+            if 200 <= status < 300:
+                return
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise RuntimeError(f"{process.args!r} does not answer on {port}")
 
 
 @contextlib.contextmanager
@@ -103,15 +161,19 @@ def cpu_s(pid: int) -> float:
     return total * _TICK_S
 
 
+def process_rss_mib(pid: int) -> float:
+    """Return the resident memory of one process in MiB; 0 if it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    match = re.search(r"VmRSS:\s+(\d+)", status)
+    return int(match[1]) / 1024 if match else 0.0
+
+
 def rss_mib(pid: int) -> float:
     """Return the resident memory of a process and all that it started, in MiB."""
-    total = 0
-    for member in tree(pid):
-        with contextlib.suppress(OSError):
-            status = Path(f"/proc/{member}/status").read_text()
-            match = re.search(r"VmRSS:\s+(\d+)", status)
-            total += int(match[1]) if match else 0
-    return total / 1024
+    return sum(map(process_rss_mib, tree(pid)))
 
 
 @dataclass(frozen=True)
@@ -128,16 +190,32 @@ class Load:
 _MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60000.0}
 
 
-def wrk(port: int, *, seconds: int, connections: int = 32, path: str = "/api/orders") -> Load:
-    """Send `POST_LUA` requests over keep-alive connections, as fast as answers come."""
-    program = find("wrk")
-    if program is None:
-        raise RuntimeError("wrk is not installed (Debian: apt install wrk)")
+def wrk(
+    port: int,
+    *,
+    seconds: int,
+    connections: int = 32,
+    path: str = "/api/orders",
+    body_bytes: int | None = None,
+    requests: int | None = None,
+) -> Load:
+    """Send `POST_LUA` requests over keep-alive connections, as fast as answers come.
+
+    body_bytes: None for 1 KiB of JSON; else so many bytes of text. requests:
+    stop after about so many, even if the seconds are not over. Raises Absent.
+    """
+    program = need("wrk", "Debian: apt install wrk")
+    body = BODY_LUA if body_bytes is None else f'string.rep("x", {body_bytes})'
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(POST_LUA)
+        script.write(f"{POST_LUA}wrk.body = {body}\n")
+        if body_bytes is not None:
+            script.write('wrk.headers["Content-Type"] = "text/plain"\n')
+        if requests is not None:
+            script.write(STOP_LUA.format(requests=requests))
         script.flush()
         output = subprocess.run(
-            [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", script.name,
+            [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "--latency",
+             "-s", script.name,
              f"http://127.0.0.1:{port}{path}"],
             check=True, capture_output=True, text=True,
         ).stdout  # fmt: skip
@@ -167,8 +245,10 @@ def nginx_config(directory: Path, server: str, *, workers: int = 1) -> Path:
     path = directory / "nginx.conf"
     path.write_text(
         f"worker_processes {workers}; daemon off; pid {directory}/nginx.pid;\n"
-        f"error_log {directory}/error.log; events {{ worker_connections 4096; }}\n"
+        f"error_log {directory}/error.log; events {{ worker_connections 8192; }}\n"
+        "worker_rlimit_nofile 20000;\n"
         f"http {{ access_log off; keepalive_requests 1000000000; client_body_buffer_size 64k;\n"
+        "client_max_body_size 0;\n"
         f"client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;\n"
         f"fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u;\n"
         f"scgi_temp_path {directory}/s;\n{server}\n}}\n"
@@ -179,9 +259,7 @@ def nginx_config(directory: Path, server: str, *, workers: int = 1) -> Path:
 @contextlib.contextmanager
 def nginx(server: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Run nginx with one server block (or several) while the block runs."""
-    program = find("nginx")
-    if program is None:
-        raise RuntimeError("nginx is not installed (Debian: apt install nginx-light)")
+    program = need("nginx", "Debian: apt install nginx-light")
     with tempfile.TemporaryDirectory(prefix="mirrorproxy-bench-") as name:
         directory = Path(name)
         config = nginx_config(directory, server)
@@ -191,27 +269,43 @@ def nginx(server: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextlib.contextmanager
-def origin() -> Iterator[int]:
-    """Run an origin that answers every request with a small JSON constant; yields its port."""
+def origin(files: Path | None = None) -> Iterator[int]:
+    """Run an origin that answers every request with a small JSON constant; yields its port.
+
+    files: a directory to serve below /files/.
+    """
     port = free_port()
+    static = f"location /files/ {{ alias {files}/; }} " if files else ""
     server = (
-        f"server {{ listen 127.0.0.1:{port}; location / {{ default_type application/json; "
-        """return 201 '{"id":42,"ok":true}'; } }"""
+        f"server {{ listen 127.0.0.1:{port}; {static}location / {{ "
+        """default_type application/json; return 201 '{"id":42,"ok":true}'; } }"""
     )
     with nginx(server, port):
         yield port
 
 
 @contextlib.contextmanager
-def nginx_proxy(origin_port: int) -> Iterator[tuple[int, int]]:
-    """Run nginx as a plain proxy with upstream keep-alive; yields its port and process id."""
+def nginx_proxy(
+    origin_port: int, *, streams: bool = False, mirror_port: int | None = None
+) -> Iterator[tuple[int, int]]:
+    """Run nginx as a proxy with upstream keep-alive; yields its port and process id.
+
+    streams: pass request bodies on as they come instead of storing them first.
+    mirror_port: where to send a copy of every request (`mirror`).
+    """
     port = free_port()
-    server = (
-        f"upstream o {{ server 127.0.0.1:{origin_port}; keepalive 64; "
-        "keepalive_requests 1000000000; }\n"
-        f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://o; "
-        'proxy_http_version 1.1; proxy_set_header Connection ""; '
-        "proxy_set_header Host $host; } }"
+    kept = "keepalive 64; keepalive_requests 1000000000;"
+    to = 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;'
+    options = "proxy_request_buffering off; " if streams else ""
+    server = f"upstream o {{ server 127.0.0.1:{origin_port}; {kept} }}\n"
+    mirror = ""
+    if mirror_port is not None:
+        server += f"upstream m {{ server 127.0.0.1:{mirror_port}; {kept} }}\n"
+        options += "mirror /mirror; "
+        mirror = f"location = /mirror {{ internal; proxy_pass http://m$request_uri; {to} }}"
+    server += (
+        f"server {{ listen 127.0.0.1:{port}; {mirror} "
+        f"location / {{ {options}proxy_pass http://o; {to} }} }}"
     )
     with nginx(server, port) as process:
         yield port, process.pid

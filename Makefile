@@ -4,6 +4,7 @@
 #   make test    the test suite
 #   make check   format, lint, types, import layers, Dockerfile, documentation
 #   make bench   the benchmarks that there are (several minutes)
+#   make conformance   the raw-byte tables, here and through nginx, HAProxy and Traefik
 #
 # PYTHON=python3.13 chooses the interpreter, VENV=dir the virtual environment.
 
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 TESTS ?= tests
 TESTFLAGS ?= -n 2
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test check bench conformance format clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.run-installed
@@ -33,6 +34,9 @@ check: $(VENV)/.dev-installed
 
 bench: $(VENV)/.dev-installed
 	@$(BIN)/python benchmarks/run.py
+
+conformance: $(VENV)/.dev-installed
+	@$(BIN)/python tests/wire/compare_proxies.py --write docs/conformance.md
 
 format: $(VENV)/.dev-installed
 	$(BIN)/ruff format .

@@ -14,7 +14,7 @@ import re
 from typing import Protocol
 
 from mirrorproxy.errors import PeerError
-from mirrorproxy.http1.grammar import CHUNKED, TRAILERS, UNTIL_CLOSE, fields
+from mirrorproxy.http1.grammar import BARE_LF, CHUNKED, TRAILERS, UNTIL_CLOSE, fields
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
@@ -162,6 +162,8 @@ class ChunkedDecoder:
             return 2
         end = data.find(b"\r\n\r\n", start)
         if end < 0:
+            if BARE_LF.search(data, start):  # others may see the end here: nothing to wait for
+                raise PeerError(self._status, "malformed trailers")
             if len(data) - start > self._max_trailers:
                 status = 431 if self._status == 400 else self._status
                 raise PeerError(status, "trailers that are too long")

@@ -157,7 +157,10 @@ class ClientConnection(asyncio.Protocol):
         """Pass a client's half-close on: whether it means an abort is the upstream's to say."""
         self._half_closed = True
         if self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:  # it is gone already, and will say so
+                self._transport.abort()
 
     def pause_reading(self) -> None:
         """Let the peer wait."""

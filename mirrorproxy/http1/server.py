@@ -9,96 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import struct
 import time
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from mirrorproxy.clock import wall_us
 from mirrorproxy.errors import PeerError
 from mirrorproxy.http1.body import BodyDecoder, decoder
-from mirrorproxy.http1.deadlines import NEVER, Deadlines
-from mirrorproxy.http1.limits import ServerLimits
-from mirrorproxy.http1.messages import RequestHead, parse_request
+from mirrorproxy.http1.deadlines import NEVER
+from mirrorproxy.http1.handler import Handler
+from mirrorproxy.http1.messages import parse_request
+
+if TYPE_CHECKING:
+    from mirrorproxy.http1.service import Service
 
 _EMPTY_LINES = re.compile(rb"\A(?:\r\n)++")
+_RESET = struct.pack("ii", 1, 0)  # linger for 0 s: a close is a reset
 _LINGER_S = 2.0  # how long a refused client may go on sending; nginx lingers 5 s
 _LINGER_BYTES = 4 * 1024 * 1024
-
-
-class Handler:
-    """Answers one request. All methods are plain callbacks in the loop."""
-
-    __slots__ = ()
-
-    def start(self, body: bytes | None) -> None:
-        """Begin; the answer may be given at once.
-
-        body: the whole body where the request is complete already; request_data
-        and request_end are then not called. None: they will be.
-        """
-
-    def request_data(self, data: bytes) -> None:
-        """A piece of the body came, out of its framing (in a tunnel: any bytes)."""
-
-    def request_end(self, trailers: bytes) -> None:
-        """The request is complete. trailers: raw lines or b""."""
-
-    def client_half_closed(self) -> None:
-        """The client sends no more, but may still read."""
-
-    def client_gone(self, reason: str) -> None:
-        """Nobody is left to answer: the client left, stalled, or broke the protocol."""
-
-    def client_blocked(self) -> None:
-        """The client reads too slowly: write no more for now."""
-
-    def client_unblocked(self) -> None:
-        """Go on writing."""
-
-
-class Service:
-    """What the connections of one listener have in common.
-
-    handler(connection, head, started_us) returns the handler of a request.
-    refused(status) is called for each request that was refused before it had one.
-    strict: also refuse what is merely ugly, see `grammar`. draining: answer, then close.
-    """
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        limits: ServerLimits,
-        handler: Callable[[ServerConnection, RequestHead, int], Handler],
-        refused: Callable[[int], None],
-        *,
-        strict: bool = False,
-    ) -> None:
-        self.loop = loop
-        self.limits = limits
-        self.handler = handler
-        self.refused = refused
-        self.strict = strict
-        self.draining = False
-        self.accepted = 0
-        self.deadlines = Deadlines(loop)
-        self.connections: set[ServerConnection] = set()
-
-    def connect(self) -> ServerConnection:
-        """Return the protocol of a new connection; the factory for create_server."""
-        return ServerConnection(self)
-
-    def drain(self) -> None:
-        """Close idle connections now and the others after their answer."""
-        self.draining = True
-        for connection in tuple(self.connections):
-            connection.close_if_idle()
-
-    def close(self) -> None:
-        """Abort all connections."""
-        for connection in tuple(self.connections):
-            connection.abort()
-        self.deadlines.close()
 
 
 class ServerConnection(asyncio.Protocol):
@@ -139,11 +69,6 @@ class ServerConnection(asyncio.Protocol):
         self._discarded = 0
 
     # -- what the handler calls -----------------------------------------------
-
-    @property
-    def request_complete(self) -> bool:
-        """Whether the request being answered has been read to its end."""
-        return self._decoder is None
 
     @property
     def may_keep(self) -> bool:
@@ -227,10 +152,22 @@ class ServerConnection(asyncio.Protocol):
         self._close()
 
     def abort(self) -> None:
-        """Drop the connection, so that what was sent is not taken for the whole answer."""
+        """Drop the connection; the handler hears nothing more."""
         self._handler = None
         if self._transport is not None:
             self._transport.abort()
+
+    def cut(self) -> None:
+        """Reset the connection, so that what was sent is not taken for the whole answer.
+
+        Only a reset says so where the end of the connection ends the answer.
+        """
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            socket_ = transport.get_extra_info("socket")
+            if socket_ is not None:
+                socket_.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.abort()
 
     def close_if_idle(self) -> None:
         """Close it unless a request is being read or answered."""
@@ -319,7 +256,7 @@ class ServerConnection(asyncio.Protocol):
         self.deadline = NEVER
         if self._discarding or self._is_blocked:
             handler, self._handler = self._handler, None
-            self.abort()
+            self.cut()
             if handler is not None:
                 handler.client_gone("client_stalled")
         elif self._handler is not None:
@@ -438,7 +375,7 @@ class ServerConnection(asyncio.Protocol):
         else:
             handler.client_gone("bad_request" if error.status == 400 else "client_stalled")
         if self.answer_started:
-            self.abort()
+            self.cut()
         else:
             self.refuse(error.status, error.reason)
 
@@ -450,10 +387,13 @@ class ServerConnection(asyncio.Protocol):
             return
         self._discarding = True
         self._buffer.clear()
-        if transport.can_write_eof():
-            transport.write_eof()
         self.deadline = self._loop.time() + _LINGER_S
-        transport.resume_reading()
+        try:
+            if transport.can_write_eof():
+                transport.write_eof()
+            transport.resume_reading()
+        except OSError:  # the client is gone already
+            transport.abort()
 
     def _close(self) -> None:
         if self._transport is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from io import BufferedWriter
 from pathlib import Path
 
@@ -19,8 +20,25 @@ import uvloop
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
 
 HOP_BY_HOP = frozenset(
-    {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "content-length"}
+    {
+        b"connection",
+        b"keep-alive",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"content-length",
+    }
 )
+
+
+def end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """Return the headers that are handed on."""
+    return [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in headers
+        if name.lower() not in HOP_BY_HOP
+    ]
 
 
 def application(upstream: str, file: BufferedWriter) -> web.Application:
@@ -46,11 +64,7 @@ def application(upstream: str, file: BufferedWriter) -> web.Application:
     async def forward(request: web.Request) -> web.Response:
         started_us = time.time_ns() // 1000
         body = await request.read()
-        headers = [
-            (name, value)
-            for name, value in request.headers.items()
-            if name.lower() not in HOP_BY_HOP
-        ]
+        headers = end_to_end(request.raw_headers)
         async with sessions[0].request(
             request.method,
             upstream + request.raw_path,
@@ -59,11 +73,7 @@ def application(upstream: str, file: BufferedWriter) -> web.Application:
             allow_redirects=False,
         ) as answer:
             content = await answer.read()
-        answer_headers = [
-            (name, value)
-            for name, value in answer.headers.items()
-            if name.lower() not in HOP_BY_HOP
-        ]
+        answer_headers = end_to_end(answer.raw_headers)
         response = web.Response(status=answer.status, body=content)
         response.headers.clear()
         for name, value in answer_headers:

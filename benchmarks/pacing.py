@@ -3,6 +3,8 @@
 The bare loop is a process of its own on the same event loop: it wakes up every
 millisecond and notes how late each due moment is, without sending anything. It
 and the replay take turns in one run, so that both meet the same machine.
+
+    python benchmarks/pacing.py [--rate N] [--seconds N] [--rounds N]
 """
 
 from __future__ import annotations
@@ -11,53 +13,33 @@ import argparse
 import asyncio
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import captures
 import harness
+import tables
+from plan import Plan, Say
+from replay_cost import finished
+from results import Column, Demand, Row, Section, Spread
 
-from mirrorproxy.clock import new_id
-from mirrorproxy.codec import encode_line
-from mirrorproxy.keys import object_key
-from mirrorproxy.members import pack
-from mirrorproxy.record import Exchange, Request, Response
 from mirrorproxy.replay.histogram import Histogram
 
-T0_US = 1_700_000_000_000_000
-BODY = json.dumps({"sku": "A-1", "note": "x" * 990})
 DRIFT_SHOTS = 500
-
-
-def write_capture(root: Path, rate: int, seconds: int) -> None:
-    """Write an evenly paced capture of 1 KiB JSON POSTs."""
-    headers = [
-        ("Host", "api.example.com"), ("User-Agent", "bench/1"), ("Accept", "*/*"),
-        ("Content-Type", "application/json"), ("Content-Length", str(len(BODY))),
-        ("Accept-Encoding", "gzip"), ("X-Forwarded-For", "203.0.113.7"), ("X-Request-Id", "1"),
-    ]  # fmt: skip
-    members = []
-    for first in range(0, rate * seconds, 100):
-        lines = []
-        for number in range(first, min(first + 100, rate * seconds)):
-            at_us = T0_US + number * 1_000_000 // rate
-            request = Request("POST", "/api/orders", "1.1", headers, BODY, "utf8", len(BODY))
-            lines.append(
-                encode_line(
-                    Exchange(
-                        v=1, id=new_id(at_us), service="orders", via="inline", node="bench/0",
-                        started_us=at_us, duration_us=1000, client="203.0.113.7", scheme="https",
-                        upstream="http://10.0.3.7:8080", request=request, response=Response(201),
-                    )
-                )
-            )  # fmt: skip
-        members.append(pack(b"".join(lines), len(lines)))
-    path = root / object_key("", "bench", T0_US, "one")
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"".join(members))
+BARE = "bare loop"
+REPLAY = "replay"
+BEHIND = "p99 behind the bare loop"
+COLUMNS = (
+    Column("p50", "ms", "lower", resolution=0.3),
+    Column("p99", "ms", "lower", resolution=1),
+    Column("max", "ms"),
+    Column("drift", "ms", "lower", resolution=1),
+    Column(BEHIND, "ms", "lower", resolution=0.5),
+    Column("CPU a shot", "us", "lower"),
+)
 
 
 def bare_loop(rate: int, seconds: int) -> dict[str, float]:
@@ -104,27 +86,34 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def _lags(lag: Histogram, drift_s: float) -> dict[str, float]:
     return {
-        "p50_ms": (lag.percentile(50) or 0) / 1000,
-        "p99_ms": (lag.percentile(99) or 0) / 1000,
-        "max_ms": (lag.max or 0) / 1000,
-        "drift_ms": round(drift_s * 1000, 3),
+        "p50": (lag.percentile(50) or 0) / 1000,
+        "p99": (lag.percentile(99) or 0) / 1000,
+        "max": (lag.max or 0) / 1000,
+        "drift": drift_s * 1000,
     }
 
 
+def bare(rate: int, seconds: int) -> dict[str, float]:
+    """Run the bare loop in a process of its own; return lags in milliseconds."""
+    output, cpu_s, *_ = finished([
+        sys.executable, __file__, "--bare", "--rate", str(rate), "--seconds", str(seconds),
+    ])  # fmt: skip
+    lags: dict[str, float] = json.loads(output)
+    return lags | {"CPU a shot": cpu_s * 1e6 / (rate * seconds)}
+
+
 def replay(capture: Path, port: int, out: Path) -> dict[str, float]:
-    """Replay the capture; return lags in milliseconds, and CPU per shot in microseconds."""
-    process = subprocess.Popen(
-        [
-            sys.executable, "-m", "mirrorproxy", "replay", str(capture), "--json",
-            "--target", f"http://127.0.0.1:{port}", "--out", str(out),
-        ],
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
-    before = resource_s()
-    output, _ = process.communicate()
+    """Replay the capture; return lags in milliseconds, and CPU per shot in microseconds.
+
+    Raises RuntimeError if it fails or its ledger does not balance.
+    """
+    output, cpu_s, *_ = finished([
+        sys.executable, "-m", "mirrorproxy", "replay", str(capture), "--json",
+        "--target", f"http://127.0.0.1:{port}", "--out", str(out),
+    ])  # fmt: skip
     ledger = json.loads(output)
-    if process.returncode or not ledger["balanced"]:
-        raise SystemExit(f"the replay ended with status {process.returncode}: {ledger}")
+    if not ledger["balanced"]:
+        raise RuntimeError(f"the replay's ledger does not balance: {ledger}")
     lag = Histogram()
     outcomes = sorted(
         (json.loads(line) for line in (out / "outcomes.jsonl").read_text().splitlines()),
@@ -133,48 +122,76 @@ def replay(capture: Path, port: int, out: Path) -> dict[str, float]:
     for outcome in outcomes:
         lag.add(outcome["lag_us"])
     drift_s = statistics.median(one["lag_us"] for one in outcomes[-DRIFT_SHOTS:]) / 1e6
-    cpu_us = (resource_s() - before) * 1e6 / len(outcomes)
-    return _lags(lag, drift_s) | {"cpu_us": round(cpu_us, 1)}
+    return _lags(lag, drift_s) | {"CPU a shot": cpu_s * 1e6 / len(outcomes)}
 
 
-def resource_s() -> float:
-    """Return the CPU seconds of the children that have ended, user and system."""
-    import resource  # noqa: PLC0415 - not on Windows
+def compare(rate: int, seconds: int, rounds: int) -> dict[str, list[dict[str, float]]]:
+    """Run both in turn; return the figures of each run, and how far the replay was behind."""
+    runs: dict[str, list[dict[str, float]]] = {BARE: [], REPLAY: []}
+    with (
+        tempfile.TemporaryDirectory(prefix="mirrorproxy-bench-") as name,
+        harness.origin() as port,
+    ):
+        captures.write(Path(name, "capture"), rate * seconds, rate)
+        for _ in range(rounds):
+            alone = bare(rate, seconds)
+            paced = replay(Path(name, "capture"), port, Path(name, "out"))
+            runs[BARE].append(alone)
+            runs[REPLAY].append(paced | {BEHIND: paced["p99"] - alone["p99"]})
+    return runs
 
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+
+def section(rates: Sequence[int], seconds: int, rounds: int, say: Say) -> Section:
+    """Pace at each rate; return the table."""
+    rows, demands = [], []
+    for rate in rates:
+        runs = compare(rate, seconds, rounds)
+        for subject, measured in runs.items():
+            cells = {name: Spread.of(figures[name] for figures in measured) for name in measured[0]}
+            rows.append(Row(f"{subject}, {rate:,}/s", cells, is_ours=subject == REPLAY))
+        behind = rows[-1].cells[BEHIND].median
+        say(f"{rate:,}/s: p99 {behind:.3f} ms behind the bare loop")
+        demands.append(
+            Demand(f"Lag p99 behind a bare loop at {rate:,}/s", "at most", 2, behind, "ms")
+        )
+        demands.append(
+            Demand(f"Drift at the end at {rate:,}/s", "at most", 10,
+                   rows[-1].cells["drift"].median, "ms")
+        )  # fmt: skip
+    return Section(
+        name="pacing",
+        title="How punctual a replay is",
+        how=f"Evenly paced POSTs of 1 KiB for {seconds} s, {rounds} runs each, beside a process "
+        f"that only wakes up on the same schedule. Lag is the time from when a shot is due to "
+        f"when it leaves; drift is the median lag of the last {DRIFT_SHOTS}.",
+        columns=COLUMNS,
+        rows=rows,
+        demands=demands,
+    )
+
+
+def measure(plan: Plan, say: Say) -> list[Section]:
+    """Measure the rates of a plan."""
+    # Start and end of a process disturb it: less than 3 s would measure these.
+    return [section(plan.pacing_rates, max(3, plan.gauge_s * 2), plan.gauge_rounds, say)]
 
 
 def main() -> int:
-    """Measure in turn; print a table and the difference of the medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=int, default=2000, help="requests a second")
-    parser.add_argument("--seconds", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=3)
+    """Measure in turn and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rate", type=int, default=2000, help="requests a second (default: 2000)")
+    parser.add_argument("--seconds", type=int, default=20, help="(default: 20)")
+    parser.add_argument("--rounds", type=int, default=3, help="of both in turn (default: 3)")
     parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.bare:
         print(json.dumps(bare_loop(options.rate, options.seconds)))
         return 0
-    rows: dict[str, list[dict[str, float]]] = {"bare": [], "replay": []}
-    with tempfile.TemporaryDirectory() as folder, harness.origin() as port:
-        write_capture(Path(folder) / "capture", options.rate, options.seconds)
-        for _ in range(options.rounds):
-            alone = subprocess.run(
-                [sys.executable, __file__, "--bare", "--rate", str(options.rate),
-                 "--seconds", str(options.seconds)],
-                stdout=subprocess.PIPE, check=True,
-            )  # fmt: skip
-            rows["bare"].append(json.loads(alone.stdout))
-            rows["replay"].append(replay(Path(folder) / "capture", port, Path(folder) / "out"))
-    print(f"{options.rate}/s for {options.seconds} s, median of {options.rounds}")
-    medians: dict[str, dict[str, float]] = {}
-    for name, measured in rows.items():
-        medians[name] = {key: statistics.median(m[key] for m in measured) for key in measured[0]}
-        figures = ", ".join(f"{key} {value:g}" for key, value in medians[name].items())
-        print(f"{name:<8} {figures}")
-    difference = medians["replay"]["p99_ms"] - medians["bare"]["p99_ms"]
-    print(f"p99 behind the bare loop: {difference:.3f} ms")
+    try:
+        print(tables.text(section([options.rate], options.seconds, options.rounds, print)))
+    except harness.Absent as error:
+        print(f"not measured: {error}", file=sys.stderr)
+        return 3
     return 0
 
 

@@ -101,7 +101,17 @@ def _seal_key(settings: CaptureSettings) -> SealKey:
 
 
 def _key_path(settings: CaptureSettings) -> Path:
-    return Path(settings.seal_key_file or Path(settings.spool.directory) / "seal.key")
+    """Return where the key lies: never within the capture, which is made to be handed on.
+
+    With the key, weak passwords could be guessed from their fingerprints.
+    """
+    if settings.seal_key_file:
+        return Path(settings.seal_key_file)
+    spool = Path(settings.spool.directory).resolve()
+    if not spool.is_relative_to(Path(settings.to).resolve()):
+        return spool / "seal.key"
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "mirrorproxy" / "seal.key"
 
 
 class _Capture:

@@ -101,7 +101,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--roll-size", metavar="SIZE", help="objects end at this size (default: 64MiB)")
     add("--roll-age", metavar="TIME", help="objects end at this age (default: 10s)")
     add("--ship-timeout", metavar="TIME", help="for shipping the rest at the end (default: 30s)")
-    add("--seal-key", metavar="FILE", help="key for fingerprints (default: seal.key in the spool)")
+    add("--seal-key", metavar="FILE", help="key for fingerprints (default: one per user)")
 
 
 def settings_of(args: argparse.Namespace, environ: Mapping[str, str]) -> CaptureSettings:

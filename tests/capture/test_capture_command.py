@@ -187,6 +187,15 @@ async def test_secrets_stay_out_of_sight(tmp_path: Path) -> None:
     assert not (tmp_path / ".spool" / "seal.key").exists()
 
 
+async def test_the_sealing_key_is_never_in_the_capture(tmp_path: Path, own_state: Path) -> None:
+    """Whoever is handed a capture cannot guess at what its fingerprints stand for."""
+    async with origin() as app, capture(app.url, tmp_path) as mirror:
+        await post(mirror.url, 1)
+        await mirror.end()
+    assert not list(tmp_path.rglob("seal.key"))
+    assert (own_state / "mirrorproxy" / "seal.key").stat().st_mode & 0o077 == 0
+
+
 def gzip_text(content: bytes) -> str:
     return gzip.decompress(content).decode("latin-1")
 

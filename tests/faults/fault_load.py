@@ -21,8 +21,8 @@ ANSWER_TIMEOUT_S = 30.0
 MARKER = re.compile(rb"/m/([a-z0-9-]+)")
 
 Writer = asyncio.StreamWriter
-Ending = Callable[[bytes, bytes, Writer], Awaitable[None]]
-"""Ends an exchange in its own way: given the request's target, its body and the connection."""
+Ending = Callable[[bytes, asyncio.StreamReader, Writer], Awaitable[None]]
+"""Ends an exchange in its own way: given the request's target and the connection."""
 
 
 def body_of(marker: str) -> bytes:
@@ -56,7 +56,8 @@ class MarkedOrigin:
 
     delay_s: how long an answer takes. served: how often each marker was acted
     on. foreign: requests whose body is not their marker's. ending: for requests
-    with a query, how they end instead.
+    with a query, how they end instead; those with ``?early`` before their body
+    is read. reset_next: connections to reset as soon as they are accepted.
     """
 
     def __init__(self, delay_s: float = 0.0) -> None:
@@ -64,11 +65,16 @@ class MarkedOrigin:
         self.served: Counter[str] = Counter()
         self.foreign: list[str] = []
         self.ending: Ending | None = None
+        self.reset_next = 0
         self.url = ""
         self._writers: set[Writer] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: Writer) -> None:
         """Serve one connection."""
+        if self.reset_next:
+            self.reset_next -= 1
+            reset(writer)
+            return
         self._writers.add(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while await self._exchange(reader, writer):
@@ -80,7 +86,7 @@ class MarkedOrigin:
         head = await reader.readuntil(b"\r\n\r\n")
         target = head.split(b" ", 2)[1]
         if b"early=" in target and self.ending:
-            await self.ending(target, b"", writer)
+            await self.ending(target, reader, writer)
             return False
         body = await reader.readexactly(_length(head))
         found = MARKER.match(target)
@@ -89,7 +95,7 @@ class MarkedOrigin:
         if body != body_of(marker):
             self.foreign.append(marker)
         if b"?" in target and self.ending:
-            await self.ending(target, body, writer)
+            await self.ending(target, reader, writer)
             return not writer.is_closing()
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
@@ -225,7 +231,7 @@ async def exchange(
     """Send a marker; return what came of it, and whether the connection may be used again."""
     writer.write(request_for(marker, query=query))
     head = await reader.readuntil(b"\r\n\r\n")
-    body = await reader.readexactly(_length(head))
+    body = await _body(reader, head)
     keep = b"\r\nconnection: close" not in head.lower()
     status = head.split(b" ", 2)[1].decode()
     if status != "200":
@@ -241,6 +247,16 @@ async def one_request(address: tuple[str, int], marker: str) -> str:
             return (await exchange(*streams, marker))[0]
     finally:
         _close(streams)
+
+
+async def _body(reader: asyncio.StreamReader, head: bytes) -> bytes:
+    if b"\r\ntransfer-encoding: chunked" not in head.lower():
+        return await reader.readexactly(_length(head))
+    body = b""
+    while size := int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16):
+        body += (await reader.readexactly(size + 2))[:-2]
+    await reader.readexactly(2)
+    return body
 
 
 def _length(head: bytes) -> int:

@@ -6,16 +6,18 @@ when somebody asks, which on the hot path nobody does before the answer is out.
 
 from __future__ import annotations
 
+import functools
 import re
 
 from mirrorproxy.errors import PeerError
-from mirrorproxy.headers import end_to_end, is_protected, values
+from mirrorproxy.headers import HOP_BY_HOP, end_to_end, is_protected, values
 from mirrorproxy.http1.grammar import (
     BARE_LF,
     CHUNKED,
     REQUEST_HEAD,
     RESPONSE_HEAD,
     SPECIAL,
+    TRAILERS,
     UNTIL_CLOSE,
     Special,
     check_authority,
@@ -242,20 +244,52 @@ def serialize_request(
     body_length: in bytes; None sends no Content-Length (a request without a body).
     Raises ValueError if anything would not be read as it is meant.
     """
-    lines = [
-        f"{name}: {value}\r\n"
-        for name, value in end_to_end(headers)
-        if name.lower() != "content-length"
-    ]
-    if body_length is not None:
-        lines.append(f"Content-Length: {body_length}\r\n")
     try:
-        head = f"{method} {target} HTTP/1.1\r\n{''.join(lines)}\r\n".encode("latin-1")
+        block = b"".join(map(_remembered_line, headers))
+    except ValueError:
+        # Perhaps a header that is refused is one of those that Connection takes out.
+        block = b"".join(map(_line, end_to_end(headers)))
+    start = _latin1(f"{method} {target} HTTP/1.1\r\n")
+    if start.count(b"\n") != 1 or not REQUEST_HEAD.fullmatch(start + b"\r\n"):
+        raise ValueError("the method or target holds bytes that HTTP does not allow")
+    if body_length is None:
+        return b"%b%b\r\n" % (start, block)
+    return b"%b%bContent-Length: %d\r\n\r\n" % (start, block, body_length)
+
+
+class _UnusualHeaderError(ValueError):
+    """A header that takes others out, or that is too long to be remembered."""
+
+
+_NOT_WRITTEN = HOP_BY_HOP | {"content-length"}
+_MAX_REMEMBERED_CHARS = 2048
+
+
+# The same few headers go out with every request: each is written and checked once.
+@functools.lru_cache(4096)
+def _remembered_line(header: tuple[str, str]) -> bytes:
+    name, value = header
+    if len(name) + len(value) > _MAX_REMEMBERED_CHARS or name.lower() == "connection":
+        raise _UnusualHeaderError
+    return _line(header)
+
+
+def _line(header: tuple[str, str]) -> bytes:
+    """Return the line of a header, b"" for one that is not written; raises ValueError."""
+    name, value = header
+    if name.lower() in _NOT_WRITTEN:
+        return b""
+    line = _latin1(f"{name}: {value}\r\n")
+    if line.count(b"\n") != 1 or not TRAILERS.fullmatch(line + b"\r\n"):
+        raise ValueError("a header holds bytes that HTTP does not allow")
+    return line
+
+
+def _latin1(text: str) -> bytes:
+    try:
+        return text.encode("latin-1")
     except UnicodeEncodeError as error:
         raise ValueError("a head can only hold latin-1 text") from error
-    if not REQUEST_HEAD.fullmatch(head) or head.count(b"\r\n") != len(lines) + 2:
-        raise ValueError("the method, target or a header holds bytes that HTTP does not allow")
-    return head
 
 
 def _by_name(head: bytes) -> Special:

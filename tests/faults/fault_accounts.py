@@ -103,13 +103,16 @@ async def judge(
     )
     problems = accounts.problems
     gaps = ledger_gaps(ledger)
-    strays = abs(ledger["captured"] - ledger["quarantined"] - ledger["discarded"] - len(unique))
+    kept_back = ledger["waiting"] + ledger["quarantined"] + ledger["discarded"]
+    strays = abs(ledger["captured"] - kept_back - len(unique))
     uncounted = max(0, len(missing) - dropped)
     twice = sum(count - 1 for count in markers.values())
     phantom = len(markers.keys() - origin.served.keys())
     accounts.unaccounted = gaps + strays + uncounted + twice
     if not ledger["balanced"] or gaps:
         problems.append(f"the ledger does not balance: {ledger}")
+    if ledger["exit"] or ledger["waiting"]:
+        problems.append(f"exit status {ledger['exit']}, {ledger['waiting']} left in the spool")
     if strays:
         problems.append(f"{len(unique)} ids in the capture, {ledger['captured']} counted")
     if uncounted:

@@ -247,7 +247,7 @@ async def test_client_aborts_its_request_at_every_byte(
         await running.until(lambda status: status["ledger"]["in_flight"] == 0)
         ledger = await running.end()
     accounts = await judge(
-        "client aborts its request", f"{cuts} aborts, at every byte" if step == 1 else f"{cuts} aborts", load, origin, ledger,
+        "client aborts its request", f"{cuts} aborts, {step} byte(s) apart", load, origin, ledger,
         tmp_path / "to", excused_kinds=("aborted",),
     )  # fmt: skip
     report(accounts)

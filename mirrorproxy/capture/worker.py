@@ -16,7 +16,7 @@ import time
 from typing import Protocol
 
 from mirrorproxy.capture.child import DRAIN
-from mirrorproxy.capture.listeners import BACKLOG
+from mirrorproxy.capture.door import QUIET_TURNS, Door, descriptor_limit
 from mirrorproxy.capture.liveness import HEARTBEAT_S
 from mirrorproxy.metrics import INDEX, Slot
 
@@ -27,12 +27,6 @@ _FIRST_REQUEST_S = 0.1
 """What a client accepted at the very end has for its request's first bytes to arrive."""
 
 _POLL_S = 0.01
-
-_QUIET_TURNS = 5
-"""Turns of the loop that an accepted connection takes, at most, to get its transport.
-
-asyncio makes it in a task of its own, which fails once the server is closed.
-"""
 
 
 class Plane(Protocol):
@@ -85,25 +79,23 @@ class Worker:
         self._ending = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._tick_handle: asyncio.TimerHandle | None = None
+        self._door = Door(listening, plane.protocol_factory, descriptor_limit())
+        self._looking: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serve, drain, return. Raises OSError if the socket cannot be served."""
         self._control.setblocking(False)
-        # The server takes the socket over and closes it; draining needs it until then.
-        backlog = self._listening.dup()
-        server = await self._loop.create_server(
-            self._plane.protocol_factory, sock=self._listening, backlog=BACKLOG
-        )
+        await self._door.open()
         self._loop.add_reader(self._control.fileno(), self._hear)
         self._slot[INDEX["pid"]] = os.getpid()
         self._tick()
         self._slot[INDEX["ready"]] = 1
         try:
             await self._ending.wait()
-            await self._drain(server, backlog)
+            await self._drain()
         finally:
-            server.close()
-            backlog.close()
+            self._door.close()
+            self._listening.close()
             self._loop.remove_reader(self._control.fileno())
             if self._tick_handle:
                 self._tick_handle.cancel()
@@ -112,6 +104,8 @@ class Worker:
     def _tick(self) -> None:
         self._slot[INDEX["heartbeat_ns"]] = time.monotonic_ns()
         self._plane.update_gauges()
+        if not self._door.is_open and not self._ending.is_set():
+            self._looking = self._loop.create_task(self._door.look())
         self._tick_handle = self._loop.call_later(HEARTBEAT_S, self._tick)
 
     def _hear(self) -> None:
@@ -129,11 +123,14 @@ class Worker:
                 log.warning("the supervisor is gone; serving for %g s more", self._orphan_s)
                 self._loop.call_later(self._orphan_s, self._ending.set)
 
-    async def _drain(self, server: asyncio.Server, backlog: socket.socket) -> None:
+    async def _drain(self) -> None:
         deadline = self._loop.time() + self._drain_timeout_s
-        await self._empty(backlog)
-        server.close()
-        backlog.close()
+        if self._looking is not None:
+            await self._looking
+        await self._door.look()
+        await self._empty(self._listening)
+        self._door.close()
+        self._listening.close()
         await asyncio.sleep(_FIRST_REQUEST_S)
         self._plane.drain()
         while self._plane.open_connections and self._loop.time() < deadline:  # noqa: ASYNC110 - once
@@ -157,6 +154,6 @@ class Worker:
         waiting.register(backlog, select.POLLIN)
         give_up = self._loop.time() + _BACKLOG_TIMEOUT_S
         quiet = 0
-        while quiet < _QUIET_TURNS and self._loop.time() < give_up:
+        while quiet < QUIET_TURNS and self._loop.time() < give_up:
             quiet = 0 if waiting.poll(0) else quiet + 1
             await asyncio.sleep(0)

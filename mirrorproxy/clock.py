@@ -23,9 +23,8 @@ def new_id(at_us: int) -> str:
     quarter of a microsecond. The other 62 bits are random.
     """
     ms, rest_us = divmod(at_us, 1000)
-    fraction = rest_us * 4096 // 1000
-    variant_and_random = 0x8000000000000000 | random.getrandbits(62)  # not a secret
-    return f"{ms:012x}7{fraction:03x}{variant_and_random:016x}"
+    number = ms << 80 | 7 << 76 | (rest_us * 4096 // 1000) << 64 | 2 << 62 | random.getrandbits(62)
+    return number.to_bytes(16, "big").hex()
 
 
 def id_time_us(record_id: str) -> int:

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from mirrorproxy import keys
 from mirrorproxy.capture.facts import Facts, recorded_headers
-from mirrorproxy.capture.lines import Lines
+from mirrorproxy.capture.lines import LineReader
 from mirrorproxy.capture.ports import BodyFile, Sealer
 from mirrorproxy.capture.tap import ExchangeTap
 from mirrorproxy.codec import MAX_LINE_BYTES, body_of, encode_body, encode_line
 from mirrorproxy.headers import first
-from mirrorproxy.http1.messages import ResponseHead
+from mirrorproxy.http1.heads import ResponseHead
 from mirrorproxy.record import VERSION, Credential, Exchange, Request, Response
 
 
@@ -38,7 +38,7 @@ def assemble(
     record_id: str,
     *,
     sealer: Sealer,
-    lines: Lines,
+    lines: LineReader,
     open_body: Callable[[str], BodyFile],
     node: str,
     duration_us: int,
@@ -122,8 +122,8 @@ def _seal_body(
     credentials += sealed.credentials
 
 
-def _response(tap: ExchangeTap, head: ResponseHead, sealer: Sealer, lines: Lines) -> Response:
-    headers = recorded_headers(lines.read(head.block), head.special)
+def _response(tap: ExchangeTap, head: ResponseHead, sealer: Sealer, lines: LineReader) -> Response:
+    headers = recorded_headers(lines.read(head.lines), head.connection_options())
     response = Response(head.status, headers, body_bytes=tap.response_length)
     kept = tap.response_body.kept() if tap.response_body is not None else None
     if kept:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from mirrorproxy.capture.lines import (
@@ -16,10 +16,9 @@ from mirrorproxy.capture.lines import (
     FORWARDED_FOR,
     FORWARDED_PROTO,
     REAL_IP,
-    Line,
+    Recorded,
 )
 from mirrorproxy.headers import is_protected
-from mirrorproxy.http1.grammar import Special, options
 from mirrorproxy.record import Credential, HeaderList
 
 _ADDRESS = re.compile(r"\[?[0-9A-Fa-f:.%]{2,45}\]?(?::[0-9]{1,5})?")
@@ -47,17 +46,19 @@ class Facts(NamedTuple):
     scheme: str
 
 
-def recorded_headers(lines: Iterable[Line], special: Special) -> HeaderList:
-    """Return what is recorded of a head's lines. special: as in `RequestHead`."""
+def recorded_headers(lines: Iterable[Recorded], options: Collection[bytes]) -> HeaderList:
+    """Return what is recorded of a head's lines. options: what Connection names, lower-case."""
     headers = [line[0] for line in lines if line[0] is not None]
-    return _without_named(headers, special) if b"connection" in special else headers
+    return _without_named(headers, options) if options else headers
 
 
-def facts_of(lines: Iterable[Line], special: Special, peer: str, *, trust_forwarded: bool) -> Facts:
+def facts_of(
+    lines: Iterable[Recorded], options: Collection[bytes], peer: str, *, trust_forwarded: bool
+) -> Facts:
     """Return what the lines of a request's head say.
 
-    special: as in `RequestHead`. peer: the address of the other end of the
-    connection. trust_forwarded: whether X-Forwarded-For, X-Real-Ip and
+    options: what Connection names, lower-case. peer: the address of the other end
+    of the connection. trust_forwarded: whether X-Forwarded-For, X-Real-Ip and
     X-Forwarded-Proto are believed: they are set by the proxy in front of us, or by
     anybody where there is none.
     """
@@ -83,8 +84,8 @@ def facts_of(lines: Iterable[Line], special: Special, peer: str, *, trust_forwar
         else:
             # Several lines are one list (RFC 9110, 5.3).
             content_encoding = f"{content_encoding}, {value}" if content_encoding else value
-    if b"connection" in special:
-        headers = _without_named(headers, special)
+    if options:
+        headers = _without_named(headers, options)
     if not trust_forwarded:
         return Facts(headers, credentials, content_type, content_encoding, peer, "http")
     client = (forwarded_for and _address(forwarded_for)) or (real_ip and _address(real_ip)) or peer
@@ -94,9 +95,9 @@ def facts_of(lines: Iterable[Line], special: Special, peer: str, *, trust_forwar
     return Facts(headers, credentials, content_type, content_encoding, client, scheme)
 
 
-def _without_named(headers: HeaderList, special: Special) -> HeaderList:
+def _without_named(headers: HeaderList, options: Collection[bytes]) -> HeaderList:
     """Return the headers without those that Connection names."""
-    named = {option.decode("latin-1") for option in options(special, b"connection")}
+    named = {option.decode("latin-1") for option in options}
     named = {name for name in named if not is_protected(name)} - {"keep-alive", "close"}
     return [pair for pair in headers if pair[0].lower() not in named] if named else headers
 

@@ -19,7 +19,8 @@ from mirrorproxy.http1.body import last_chunk
 from mirrorproxy.http1.client import ClientConnection, Failure, Receiver
 from mirrorproxy.http1.grammar import CHUNKED, fields
 from mirrorproxy.http1.handler import Handler
-from mirrorproxy.http1.messages import IDEMPOTENT, RequestHead, ResponseHead
+from mirrorproxy.http1.heads import RequestHead, ResponseHead
+from mirrorproxy.http1.messages import IDEMPOTENT
 from mirrorproxy.http1.pool import Pool
 from mirrorproxy.http1.server import ServerConnection
 from mirrorproxy.metrics import INDEX, Slot
@@ -267,6 +268,7 @@ class Flow(Receiver, Handler):
             self._connect()
             return
         self._plane.active -= 1
+        self.on_unblocked()  # whatever the upstream did not take, it never will
         self._plane.slot[INDEX[f"failed_{failure.kind}"]] += 1
         if self._request_ended:
             self._tap.fail(failure.kind, self._duration_us())
@@ -301,10 +303,10 @@ class Flow(Receiver, Handler):
         self._paused_upstream = False
         held, self._held = self._held or [], None
         result.begin(self, self._head.method, upgradable=self._head.upgrade is not None)
+        self.on_unblocked()  # first, because the upstream may be too slow for what is held
         result.write(b"".join(held))
         if self._request_ended:
             result.request_sent()
-        self.on_unblocked()
 
     def _send(self, data: bytes) -> None:
         connection = self._connection

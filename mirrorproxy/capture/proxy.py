@@ -14,8 +14,8 @@ from mirrorproxy.capture.flow import Flow
 from mirrorproxy.capture.routes import Route, Routes
 from mirrorproxy.capture.tap import Tap
 from mirrorproxy.http1.handler import Handler
+from mirrorproxy.http1.heads import RequestHead
 from mirrorproxy.http1.limits import ServerLimits
-from mirrorproxy.http1.messages import RequestHead
 from mirrorproxy.http1.origin import Origin
 from mirrorproxy.http1.pool import Pool
 from mirrorproxy.http1.server import ServerConnection

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import struct
 import time
-from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +22,13 @@ from mirrorproxy.capture.assemble import RecordTooLarge, assemble
 from mirrorproxy.capture.breaker import SLOW_APPEND_S, Breaker, Complaints
 from mirrorproxy.capture.facts import Facts, facts_of, is_recorded_text, session_key
 from mirrorproxy.capture.filters import Filters
-from mirrorproxy.capture.lines import Lines
+from mirrorproxy.capture.lines import LineReader
 from mirrorproxy.capture.ports import BodyFile, Sealer, Writer
 from mirrorproxy.capture.tap import IGNORED, ExchangeTap, Tap
 from mirrorproxy.capture.tee import Budget, RequestBody, ResponseBody, Spill, TeeLimits
 from mirrorproxy.clock import new_id
 from mirrorproxy.headers import REPLAY_HEADER, first
-from mirrorproxy.http1.messages import RequestHead, ResponseHead
+from mirrorproxy.http1.heads import RequestHead, ResponseHead
 from mirrorproxy.http1.origin import Origin
 from mirrorproxy.metrics import INDEX, Slot
 from mirrorproxy.spool.segment import SpoolFull
@@ -43,6 +43,7 @@ _UNSEALABLE = INDEX["omitted_unsealable"]
 _TRUNCATED = INDEX["truncated"]
 _DROPPED_CLIENT_ABORTED = INDEX["dropped_client_aborted"]
 _SEGMENT_US = INDEX["segment_us"]
+_store_four = struct.Struct("=4Q").pack_into
 
 _WHY = {
     "spool_full": "the spool is full",
@@ -52,7 +53,7 @@ _WHY = {
 
 _ORIGINS_REMEMBERED = 1024
 
-_REPLAY_NAME = REPLAY_HEADER.lower().encode()
+_REPLAY_NAME = REPLAY_HEADER.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Recorder:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sealer = sealer
-        self._lines = Lines(sealer.line)
+        self._lines = LineReader(sealer.line)
         self._writer = writer
         self._slot = slot
         self._node = node
@@ -145,7 +146,7 @@ class Recorder:
     def _begin(
         self, head: RequestHead, service: str, upstream: Origin, peer: str, started_us: int
     ) -> Tap:
-        if _REPLAY_NAME in head.special:
+        if not head.is_plain and head.values(_REPLAY_NAME):
             self._slot[_REPLAYED] += 1
             return IGNORED
         policy = self.policy(service)
@@ -251,8 +252,8 @@ class Recorder:
         writer.append(line)
         slot = self._slot
         # One store of 32 bytes: a kill finds all four or none.
-        slot[_SEGMENT_US : _CAPTURED + 1] = array(
-            "Q", (writer.created_us, writer.seq, writer.size, slot[_CAPTURED] + 1)
+        _store_four(
+            slot, _SEGMENT_US * 8, writer.created_us, writer.seq, writer.size, slot[_CAPTURED] + 1
         )
         ended = self._monotonic()
         if ended - began > SLOW_APPEND_S:
@@ -272,9 +273,12 @@ class Recorder:
 
     def _facts_of(self, tap: ExchangeTap) -> Facts:
         if tap.facts is None:
-            lines = self._lines.read(tap.head.block)
+            head = tap.head
             tap.facts = facts_of(
-                lines, tap.head.special, tap.peer, trust_forwarded=self._trust_forwarded
+                self._lines.read(head.lines),
+                head.connection_options(),
+                tap.peer,
+                trust_forwarded=self._trust_forwarded,
             )
         return tap.facts
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mirrorproxy.capture.seal_body import UNSEALABLE, BodyStream, seal_body
+from mirrorproxy.capture.seal_body import UNSEALABLE, BodyStream, is_clean_json, seal_body
 from mirrorproxy.capture.seal_heads import Heads
 from mirrorproxy.capture.seal_key import SealKey
 from mirrorproxy.capture.seal_policy import Names, SealPolicy
@@ -68,9 +68,9 @@ class Sealer:
         data: as it was on the wire, transfer coding taken off; also the
         beginning of a body that was cut.
         """
+        if not data or is_clean_json(self._vault.names, data, content_type, content_encoding):
+            return SealedBody(data, None, [])
         found = Findings(self._vault, "body")
-        if not data:
-            return SealedBody(data, None, found.credentials)
         try:
             sealed = seal_body(found, data, content_type, content_encoding)
         except Unsealable:

@@ -12,7 +12,7 @@ import re
 from mirrorproxy.capture.seal_form import FormScanner
 from mirrorproxy.capture.seal_json import JsonScanner, seal_json
 from mirrorproxy.capture.seal_multipart import MultipartScanner, Scanner
-from mirrorproxy.capture.seal_policy import ESCAPED, MARKED, NAMED, TOKENED
+from mirrorproxy.capture.seal_policy import ESCAPED, MARKED, NAMED, TOKENED, Names
 from mirrorproxy.capture.seal_stages import (
     Inflater,
     LookedInto,
@@ -70,9 +70,13 @@ def is_plainly_json(data: bytes, content_type: str | None) -> bool:
         content_type is not None
         and data[:1] in (b"{", b"[")
         and data[1:2] != b"\0"
-        and len(content_type) < _MAX_TYPE
-        and _kind(content_type) in ("json", "form", "")
+        and _may_be_json(content_type)
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _may_be_json(content_type: str) -> bool:
+    return len(content_type) < _MAX_TYPE and _kind(content_type) in ("json", "form", "")
 
 
 def _wide_charset(beginning: bytes) -> str | None:
@@ -294,6 +298,13 @@ def open_body(
     if len(encodings) == 1 and encodings[0] in ("gzip", "x-gzip", "deflate"):
         return _look_into_compressed(found, content_type or "", 0, is_declared=True)
     return None
+
+
+def is_clean_json(
+    names: Names, data: bytes, content_type: str | None, content_encoding: str | None
+) -> bool:
+    """Tell whether a body is JSON in which nothing even hints at a secret: nearly every one."""
+    return not content_encoding and is_plainly_json(data, content_type) and not names.signs(data)
 
 
 def seal_body(

@@ -13,7 +13,7 @@ from typing import Concatenate, ParamSpec, Protocol
 
 from mirrorproxy.capture.facts import Facts
 from mirrorproxy.capture.tee import RequestBody, ResponseBody
-from mirrorproxy.http1.messages import RequestHead, ResponseHead
+from mirrorproxy.http1.heads import RequestHead, ResponseHead
 from mirrorproxy.record import HeaderList
 
 _P = ParamSpec("_P")

@@ -16,8 +16,8 @@ from mirrorproxy.errors import PeerError
 from mirrorproxy.http1.body import BodyDecoder, CloseDecoder, decoder
 from mirrorproxy.http1.deadlines import NEVER
 from mirrorproxy.http1.grammar import UNTIL_CLOSE
+from mirrorproxy.http1.heads import ResponseHead, parse_response
 from mirrorproxy.http1.limits import ClientLimits
-from mirrorproxy.http1.messages import ResponseHead, parse_response
 from mirrorproxy.http1.origin import Origin
 
 

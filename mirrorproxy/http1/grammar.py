@@ -25,72 +25,25 @@ CHUNKED = -1
 UNTIL_CLOSE = -2
 """Framing of a response only: the body ends with the connection."""
 
-
-def _either_case(*names: bytes) -> bytes:
-    # re.IGNORECASE costs several times as much as naming both cases.
-    def letter(byte: int) -> bytes:
-        one = bytes([byte])
-        return b"[%b%b]" % (one.upper(), one) if one.isalpha() else re.escape(one)
-
-    return b"|".join(b"".join(map(letter, name)) for name in names)
-
-
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 # Field content: no control bytes but the tab. Bytes above 0x7f are opaque (obs-text).
 _VALUE = rb"[^\x00-\x08\x0a-\x1f\x7f]"
-_LINE = _TOKEN + rb"++:" + _VALUE + rb"*+\r\n"
 
-# A whole head is checked, and what nearly every head is steered by is taken out of
-# it, in one pass: alternatives for the usual lines come first. Whatever else
-# steers the framing or the connection, a second Host or Content-Length and unusual
-# values of these included, sets the last group: then `SPECIAL` takes a second look.
-_STEERING = (
-    rb"(?:"
-    + _either_case(
-        b"host", b"content-length", b"transfer-encoding", b"connection", b"keep-alive",
-        b"proxy-connection", b"te", b"upgrade", b"http2-settings", b"x-mirrorproxy-app",
-        b"x-mirrorproxy-replay",
-    )
-    + rb"):()"
-    + _VALUE
-    + rb"*+\r\n"
-)  # fmt: skip
-# (?(n)(?!)) fails once group n has matched: the second such line is not the usual.
-_HOST_LINE = _either_case(b"host") + rb":(?(4)(?!))[ \t]*+([0-9A-Za-z\-._:\[\]]++)\r\n"
-_LENGTH = _either_case(b"content-length")
-_DIGITS = rb"[ \t]*+([0-9]{1,18}+)\r\n"  # below 2**63, so that no peer's integer overflows
-# What nginx and Node say in every answer.
-_KEPT = (
-    rb"(?(4)(?!))(" + _either_case(b"connection") + rb":[ \t]*+" + _either_case(b"keep-alive")
-    + rb"\r\n(?:" + _either_case(b"keep-alive") + rb":" + _VALUE + rb"*+\r\n)?+)"
-)  # fmt: skip
+REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"++) ([\x21-\x7e\x80-\xff]++) HTTP/1\.([01])")
+"""Groups: method, target, minor version."""
 
-REQUEST_HEAD = re.compile(
-    rb"(" + _TOKEN + rb"++) ([\x21-\x7e\x80-\xff]++) HTTP/1\.([01])\r\n(?:"
-    + _HOST_LINE + rb"|" + _LENGTH + rb":(?(5)(?!))" + _DIGITS + rb"|" + _STEERING + rb"|" + _LINE
-    + rb")*+\r\n"
-)  # fmt: skip
-"""Groups: method, target, minor version, Host, Content-Length, whether there is more."""
+STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: " + _VALUE + rb"*+)?+")
+"""Groups: minor version, status."""
 
-RESPONSE_HEAD = re.compile(
-    rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: " + _VALUE + rb"*+)?+\r\n(?:"
-    + _LENGTH + rb":(?(3)(?!))" + _DIGITS + rb"|" + _KEPT + rb"|"
-    + _STEERING + rb"|" + _LINE + rb")*+\r\n"
-)  # fmt: skip
-"""Groups: minor version, status, Content-Length, "Connection: keep-alive" lines, more."""
+TRAILERS = re.compile(rb"(?:" + _TOKEN + rb"++:" + _VALUE + rb"*+\r\n)*+\r\n")
 
-TRAILERS = re.compile(rb"(?:" + _LINE + rb")*+\r\n")
+REQUEST_HEAD = re.compile(REQUEST_LINE.pattern + rb"\r\n" + TRAILERS.pattern)
+"""A whole head of a request, for those who write one."""
 
 BARE_LF = re.compile(rb"(?<!\r)\n")
 
 _FIELD = re.compile(r"([^:]++):[ \t]*+([^\r]*+)\r\n")
 _VERSION = re.compile(rb"[^\r\n]*? HTTP/([0-9]+\.[0-9]+)\r?\n")
-
-SPECIAL = re.compile(
-    rb"\n(host|content-length|transfer-encoding|connection|keep-alive|proxy-connection"
-    rb"|te|upgrade|http2-settings|x-mirrorproxy-app|x-mirrorproxy-replay):[ \t]*+([^\r]*+)"
-)
-"""Finds the lines that steer, in a lower-case head. Groups: name; value (not trimmed behind)."""
 
 _HOST = re.compile(
     rb"(?:\[[0-9a-f:.]++(?:%25[0-9a-z\-._~]++)?\]|[0-9a-z\-._~!$&'()*+;=%]++)(?::[0-9]{0,5}+)?+"
@@ -100,9 +53,6 @@ _ABSOLUTE = re.compile(rb"[a-z][a-z0-9+\-.]*+://([^/?#]*+)", re.IGNORECASE)
 _STRICT_TARGET = re.compile(rb"(?:[0-9A-Za-z\-._~!$&'()*+,;=:@/?\[\]]|%[0-9A-Fa-f]{2})++")
 
 _MAX_LENGTH_DIGITS = 18  # below 2**63, so that no peer's integer overflows
-
-Special = dict[bytes, list[bytes]]
-"""Lower-case names of the lines that `SPECIAL` finds -> their lower-case values, in order."""
 
 
 def fields(block: bytes) -> HeaderList:
@@ -115,10 +65,10 @@ def fields(block: bytes) -> HeaderList:
     return pairs
 
 
-def options(special: Special, name: bytes) -> list[bytes]:
-    """Return the comma-separated, lower-case members of one of the special headers."""
-    members = (part.strip(b" \t") for value in special.get(name, ()) for part in value.split(b","))
-    return [member for member in members if member]
+def members(values: list[bytes]) -> list[bytes]:
+    """Return the comma-separated members of header values, trimmed, without empty ones."""
+    found = (part.strip(b" \t") for value in values for part in value.split(b","))
+    return [member for member in found if member]
 
 
 def content_length(value: bytes, status: int) -> int:
@@ -131,13 +81,16 @@ def content_length(value: bytes, status: int) -> int:
     return int(value)
 
 
-def check_chunked(special: Special, version: int, status: int) -> None:
-    """Accept a lone "chunked" in HTTP/1.1 without a Content-Length; refuse all else."""
-    if b"content-length" in special:
+def check_chunked(codings: list[bytes], version: int, status: int, *, has_length: bool) -> None:
+    """Accept a lone "chunked" in HTTP/1.1 without a Content-Length; refuse all else.
+
+    codings: the lower-case values of Transfer-Encoding. status: as above.
+    """
+    if has_length:
         raise PeerError(status, "Content-Length together with Transfer-Encoding")
     if version == 0:
         raise PeerError(status, "Transfer-Encoding in HTTP/1.0")
-    if special[b"transfer-encoding"] != [b"chunked"]:
+    if codings != [b"chunked"]:
         raise PeerError(status, "a transfer coding other than a lone chunked")
 
 

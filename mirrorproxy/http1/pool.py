@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 from mirrorproxy.http1.client import ClientConnection, Failure, Receiver
 from mirrorproxy.http1.deadlines import NEVER, Deadlines
+from mirrorproxy.http1.heads import ResponseHead
 from mirrorproxy.http1.limits import ClientLimits
-from mirrorproxy.http1.messages import IDEMPOTENT, ResponseHead
+from mirrorproxy.http1.messages import IDEMPOTENT
 from mirrorproxy.http1.origin import Origin
 
 OnConnected = Callable[[ClientConnection | Failure], None]

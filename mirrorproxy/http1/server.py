@@ -12,7 +12,6 @@ import re
 import socket
 import struct
 import time
-from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
 from mirrorproxy.clock import wall_us
@@ -20,7 +19,8 @@ from mirrorproxy.errors import PeerError
 from mirrorproxy.http1.body import BodyDecoder, decoder
 from mirrorproxy.http1.deadlines import NEVER
 from mirrorproxy.http1.handler import Handler
-from mirrorproxy.http1.messages import parse_request
+from mirrorproxy.http1.heads import parse_request
+from mirrorproxy.http1.refusal import refusal
 
 if TYPE_CHECKING:
     from mirrorproxy.http1.service import Service
@@ -92,13 +92,11 @@ class ServerConnection(asyncio.Protocol):
             self._linger()
         elif not keep or self._eof:
             self._close()
+        elif self._is_blocked:
+            # Answers that nobody takes would pile up: the next request waits for this one's.
+            self.deadline = self._loop.time() + self._service.limits.send_timeout_s
         else:
-            self.deadline = self._loop.time() + self._service.limits.idle_timeout_s
-            if self._held_back:
-                self._held_back = False
-                self.resume_reading()
-            if self._buffer and not self._reading:
-                self._read(self._taken())
+            self._go_on()
 
     def refuse(
         self, status: int, reason: str, *, keep: bool = False, to_head: bool = False
@@ -107,14 +105,7 @@ class ServerConnection(asyncio.Protocol):
 
         to_head: the request was a HEAD, so that no body may follow.
         """
-        phrase = HTTPStatus(status).phrase
-        body = f"mirrorproxy: {reason}\n"
-        connection = "" if keep else "Connection: close\r\n"
-        head = (
-            f"HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-            f"Content-Length: {len(body)}\r\n{connection}\r\n"
-        )
-        self.write((head if to_head else head + body).encode())
+        self.write(refusal(status, reason, keep=keep, to_head=to_head))
         if keep:
             self.finish(keep=True)
         else:
@@ -140,8 +131,8 @@ class ServerConnection(asyncio.Protocol):
                 self.deadline = NEVER
 
     def resume_reading(self) -> None:
-        """Read on."""
-        if self._transport is not None and not self._transport.is_closing():
+        """Read on, unless there is too much already that has to wait its turn."""
+        if self._transport is not None and not (self._held_back or self._transport.is_closing()):
             self._transport.resume_reading()
             if self._decoder is not None:
                 self.deadline = self._loop.time() + self._service.limits.body_timeout_s
@@ -202,7 +193,7 @@ class ServerConnection(asyncio.Protocol):
         else:
             # Appending costs what came; joining anew would cost what is there.
             self._buffer += data
-            if self._handler is not None:
+            if self._handler is not None or self._is_blocked:
                 self._hold_back()
             elif not self._is_unfinished():
                 self._read(self._taken())
@@ -242,13 +233,11 @@ class ServerConnection(asyncio.Protocol):
         self._is_blocked = False
         if self._discarding:
             return
-        limits = self._service.limits
         if self._handler is None:
-            self.deadline = self._loop.time() + limits.idle_timeout_s
+            self._go_on()
             return
-        self.deadline = (
-            NEVER if self._decoder is None else self._loop.time() + limits.body_timeout_s
-        )
+        body_timeout_s = self._service.limits.body_timeout_s
+        self.deadline = NEVER if self._decoder is None else self._loop.time() + body_timeout_s
         self._handler.client_unblocked()
 
     def on_deadline(self, now: float) -> None:
@@ -268,6 +257,15 @@ class ServerConnection(asyncio.Protocol):
 
     # -- reading --------------------------------------------------------------
 
+    def _go_on(self) -> None:
+        """Read the next request."""
+        self.deadline = self._loop.time() + self._service.limits.idle_timeout_s
+        if self._held_back:
+            self._held_back = False
+            self.resume_reading()
+        if self._buffer and not self._reading:
+            self._read(self._taken())
+
     def _read(self, data: bytes) -> None:
         # One loop, never recursion: a client may pipeline any number of requests
         # that are answered at once.
@@ -276,7 +274,7 @@ class ServerConnection(asyncio.Protocol):
             while data and self._transport is not None and not self._discarding:
                 if self._decoder is not None:
                     data = self._read_body(self._decoder, data)
-                elif self._handler is not None:
+                elif self._handler is not None or self._is_blocked:
                     self._buffer += data
                     self._hold_back()
                     break
@@ -396,5 +394,6 @@ class ServerConnection(asyncio.Protocol):
             transport.abort()
 
     def _close(self) -> None:
+        self._buffer.clear()  # what was asked for behind the last request is not answered
         if self._transport is not None:
             self._transport.close()

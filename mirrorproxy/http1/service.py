@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from mirrorproxy.http1.deadlines import Deadlines
 from mirrorproxy.http1.handler import Handler
+from mirrorproxy.http1.heads import RequestHead
 from mirrorproxy.http1.limits import ServerLimits
-from mirrorproxy.http1.messages import RequestHead
 from mirrorproxy.http1.server import ServerConnection
 
 

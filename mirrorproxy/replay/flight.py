@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from mirrorproxy.http1.client import Failure, Receiver
-from mirrorproxy.http1.messages import ResponseHead
+from mirrorproxy.http1.heads import ResponseHead
 from mirrorproxy.outcome import LagCause
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject

@@ -6,7 +6,7 @@ from hashlib import blake2b
 from mirrorproxy.capture.recorder import Recorder, ServicePolicy
 from mirrorproxy.capture.tee import TeeLimits
 from mirrorproxy.codec import decode_line
-from mirrorproxy.http1.messages import parse_request, parse_response
+from mirrorproxy.http1.heads import parse_request, parse_response
 from mirrorproxy.http1.origin import Origin
 from mirrorproxy.metrics import FIELDS, volatile_slot
 from mirrorproxy.record import Credential, Exchange

@@ -3,16 +3,18 @@
 import pytest
 
 from mirrorproxy.capture.facts import facts_of, recorded_headers, session_key
-from mirrorproxy.capture.lines import Lines
-from mirrorproxy.http1.messages import parse_request
+from mirrorproxy.capture.lines import LineReader
+from mirrorproxy.http1.heads import parse_request
 from mirrorproxy.record import Credential
 
-LINES = Lines(lambda line: (line, ()))
+LINES = LineReader(lambda line: (line, ()))
 
 
 def facts(headers):
     head = parse_request(f"POST / HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode("latin-1"))
-    return facts_of(LINES.read(head.block), head.special, "192.0.2.1", trust_forwarded=True)
+    return facts_of(
+        LINES.read(head.lines), head.connection_options(), "192.0.2.1", trust_forwarded=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,8 +59,9 @@ def test_the_first_line_of_addresses_is_the_clients():
 def test_headers_that_serve_the_connection_are_taken_out():
     """HTTP2-Settings belongs to an upgrade that is never passed on."""
     block = b"A: 1\r\nHTTP2-Settings: x\r\nConnection: Hop, keep-alive\r\nHop: y\r\nB: 2\r\n"
-    special = {b"connection": [b"hop, keep-alive"]}
-    assert recorded_headers(LINES.read(block), special) == [("A", "1"), ("B", "2")]
+    head = parse_request(b"GET / HTTP/1.1\r\nHost: h\r\n" + block + b"\r\n")
+    headers = recorded_headers(LINES.read(head.lines), head.connection_options())
+    assert headers == [("Host", "h"), ("A", "1"), ("B", "2")]
 
 
 AUTHORIZED = Credential("header", "authorization", "h1:k:token", subject="h1:k:user")

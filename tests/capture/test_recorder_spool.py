@@ -9,7 +9,7 @@ from recorder_fakes import STARTED_US, UPSTREAM, answered
 from mirrorproxy.capture.recorder import Recorder, ServicePolicy
 from mirrorproxy.capture.seal import Sealer, SealKey, SealPolicy
 from mirrorproxy.codec import decode_line
-from mirrorproxy.http1.messages import parse_request
+from mirrorproxy.http1.heads import parse_request
 from mirrorproxy.metrics import INDEX, volatile_slot
 from mirrorproxy.spool.segment import SegmentWriter, count_lines
 

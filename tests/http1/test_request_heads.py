@@ -6,7 +6,7 @@ import pytest
 
 from mirrorproxy.errors import PeerError
 from mirrorproxy.http1.grammar import CHUNKED
-from mirrorproxy.http1.messages import RequestHead, parse_request
+from mirrorproxy.http1.heads import RequestHead, parse_request
 from mirrorproxy.http1.origin import Origin
 
 UPSTREAM = Origin("http", "10.0.3.7", 8080)

@@ -6,7 +6,7 @@ import pytest
 
 from mirrorproxy.errors import PeerError
 from mirrorproxy.http1.grammar import CHUNKED, UNTIL_CLOSE
-from mirrorproxy.http1.messages import ResponseHead, parse_response
+from mirrorproxy.http1.heads import ResponseHead, parse_response
 
 
 def response(*lines: bytes, line: bytes = b"HTTP/1.1 200 OK") -> bytes:

@@ -9,8 +9,8 @@ from wire_fakes import Notes, Server
 
 from mirrorproxy.http1.deadlines import NEVER
 from mirrorproxy.http1.handler import Handler
+from mirrorproxy.http1.heads import RequestHead
 from mirrorproxy.http1.limits import ServerLimits
-from mirrorproxy.http1.messages import RequestHead
 from mirrorproxy.http1.server import ServerConnection
 
 POST = b"POST /%d HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"

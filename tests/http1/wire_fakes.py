@@ -7,8 +7,8 @@ from typing import Any
 
 from mirrorproxy.http1.client import Failure, Receiver
 from mirrorproxy.http1.handler import Handler
+from mirrorproxy.http1.heads import RequestHead, ResponseHead
 from mirrorproxy.http1.limits import ServerLimits
-from mirrorproxy.http1.messages import RequestHead, ResponseHead
 from mirrorproxy.http1.server import ServerConnection
 from mirrorproxy.http1.service import Service
 

@@ -19,7 +19,8 @@ from mirrorproxy.http1.body import last_chunk
 from mirrorproxy.http1.client import ClientConnection, Failure, Receiver
 from mirrorproxy.http1.grammar import CHUNKED, fields
 from mirrorproxy.http1.handler import Handler
-from mirrorproxy.http1.messages import IDEMPOTENT, RequestHead, ResponseHead
+from mirrorproxy.http1.heads import RequestHead, ResponseHead
+from mirrorproxy.http1.messages import IDEMPOTENT
 from mirrorproxy.http1.pool import Pool
 from mirrorproxy.http1.server import ServerConnection
 from mirrorproxy.metrics import INDEX, Slot

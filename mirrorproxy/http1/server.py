@@ -19,7 +19,7 @@ from mirrorproxy.errors import PeerError
 from mirrorproxy.http1.body import BodyDecoder, decoder
 from mirrorproxy.http1.deadlines import NEVER
 from mirrorproxy.http1.handler import Handler
-from mirrorproxy.http1.messages import parse_request
+from mirrorproxy.http1.heads import parse_request
 from mirrorproxy.http1.refusal import refusal
 
 if TYPE_CHECKING:

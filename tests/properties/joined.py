@@ -21,7 +21,7 @@ from mirrorproxy.capture import flow
 from mirrorproxy.capture.proxy import Proxy
 from mirrorproxy.capture.routes import Route, Routes
 from mirrorproxy.capture.tap import Tap
-from mirrorproxy.http1.messages import RequestHead, ResponseHead
+from mirrorproxy.http1.heads import RequestHead, ResponseHead
 from mirrorproxy.http1.limits import ClientLimits, ServerLimits
 from mirrorproxy.http1.origin import Origin
 from mirrorproxy.http1.pool import Pool

@@ -27,6 +27,7 @@ asyncio makes it in a task of its own, which fails once the server is closed.
 
 _MIN_KEPT = 32
 _KEPT_SHARE = 16  # one in so many is kept
+_ROOM_TO_OPEN = 3 * QUIET_TURNS  # the server takes one, and some come while it shuts again
 _SILENCE_S = 60.0  # between two warnings
 
 
@@ -69,7 +70,7 @@ class Door:
 
     async def look(self) -> None:
         """Open again if it was shut and there is room; to be called now and then."""
-        if self._server is not None or not self._has_room():
+        if self._server is not None or not self._has_room(_ROOM_TO_OPEN):
             return
         try:
             await self.open()
@@ -86,7 +87,7 @@ class Door:
             self._server = None
 
     def _admit(self) -> asyncio.BaseProtocol:
-        if self._shutting is None and not self._has_room():
+        if self._shutting is None and not self._has_room(1):
             self._shutting = self._loop.create_task(self._shut())
         return self._protocol_factory()
 
@@ -99,11 +100,15 @@ class Door:
             self._warn_at = self._loop.time() + _SILENCE_S
             log.warning("too many open files: new clients wait until some have left")
 
-    def _has_room(self) -> bool:
+    def _has_room(self, count: int) -> bool:
         # The kernel gives the lowest number that is free: below it all are taken.
+        taken: list[int] = []
         try:
-            lowest = os.dup(self._listening.fileno())
+            for _ in range(count):
+                taken.append(os.dup(self._listening.fileno()))
         except OSError:
             return False
-        os.close(lowest)
-        return lowest < self._limit
+        finally:
+            for descriptor in taken:
+                os.close(descriptor)
+        return taken[-1] < self._limit

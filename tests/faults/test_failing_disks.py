@@ -213,13 +213,13 @@ async def test_disk_filled_by_others(tmp_path: Path, report: Report, mount: Moun
 async def test_one_full_disk_for_all(tmp_path: Path, report: Report, mount: Mount) -> None:
     """Spool and capture fill one disk, as they may by default: all goes on once it has room."""
     to = tmp_path / "to"
-    with tmpfs(mount, to, "3m"):
+    with tmpfs(mount, to, "4m"):
         async with marked_origin() as origin, mirror(origin.url, to) as running:
 
             async def hurt(_: Load) -> None:
                 await running.until(lambda status: status["ledger"]["shipped"] > 0)
                 disk = os.statvfs(to)
-                (to / "filler").write_bytes(bytes(disk.f_bavail * disk.f_frsize - 300_000))
+                (to / ".spool" / "filler").write_bytes(bytes(disk.f_bavail * disk.f_frsize - 300_000))
                 await running.until(lambda status: dropped(status) > 100)
                 subprocess.run(["mount", "-o", "remount,size=64m", str(to)], check=True)
                 await until_recording(running)

@@ -104,8 +104,8 @@ class Door:
         # The kernel gives the lowest number that is free: below it all are taken.
         taken: list[int] = []
         try:
-            for _ in range(count):
-                taken.append(os.dup(self._listening.fileno()))
+            # Item by item: what was taken before an error is in the list.
+            taken.extend(os.dup(self._listening.fileno()) for _ in range(count))
         except OSError:
             return False
         finally:

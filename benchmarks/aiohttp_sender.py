@@ -10,6 +10,7 @@ no merging, no duplicates removed, no rules, no order within a session.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import sys
 import time
@@ -33,8 +34,8 @@ def exchanges(root: Path) -> Iterator[Exchange]:
     """Read every object, in the order of their keys."""
     decode = msgspec.json.Decoder(Exchange).decode
     for path in sorted(root.rglob("*.jsonl.gz")):
-        with igzip.open(path) as file:
-            for line in file:
+        with igzip.IGzipFile(path) as file:  # type: ignore[no-untyped-call]
+            for line in io.BufferedReader(file, 1 << 18):
                 yield decode(line)
 
 

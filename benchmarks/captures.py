@@ -20,20 +20,9 @@ T0_US = 1_700_000_000_000_000
 CLIENTS = 1000
 IN_MEMBER = 100
 IN_OBJECT = 100_000
-_WORDS = [
-    "amber",
-    "basalt",
-    "cedar",
-    "delta",
-    "ember",
-    "fjord",
-    "granite",
-    "harbor",
-    "indigo",
-    "juniper",
-    "kelp",
-    "lagoon",
-]
+_WORDS = (
+    "amber", "basalt", "cedar", "delta", "ember", "fjord", "granite", "harbor", "indigo", "kelp",
+)  # fmt: skip
 
 
 def _bodies(number: int) -> list[str]:

@@ -44,9 +44,13 @@ STOP_LUA = """
 local left = {requests}
 response = function()
   left = left - 1
-  if left == 0 then wrk.thread:stop() end
+  if left == 0 then
+    wrk.thread:stop()
+    io.stderr:write("enough\\n")
+  end
 end
 """
+"""wrk's threads can stop by themselves, but its main one sleeps on: it is told by a signal."""
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # mitmproxy pins what we use in other versions: `make bench` gives it an environment of its own.
@@ -176,6 +180,29 @@ def rss_mib(pid: int) -> float:
     return sum(map(process_rss_mib, tree(pid)))
 
 
+def roles(pid: int) -> dict[str, int]:
+    """Return the processes of a running capture by what they are: supervisor, worker, shipper."""
+    found = {"supervisor": pid}
+    for member in tree(pid)[1:]:
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{member}/cmdline").read_bytes().split(b"\0")
+            if b"mirrorproxy.app" in words:
+                found[words[words.index(b"mirrorproxy.app") + 1].decode()] = member
+    return found
+
+
+def wait_until_quiet(pid: int, timeout_s: float = 20.0) -> None:
+    """Wait until a tree of processes uses less than a twentieth of a core, or the time is over."""
+    deadline = time.monotonic() + timeout_s
+    before = cpu_s(pid)
+    while time.monotonic() < deadline:
+        time.sleep(0.6)
+        after = cpu_s(pid)
+        if after - before < 0.03:
+            return
+        before = after
+
+
 @dataclass(frozen=True)
 class Load:
     """What a load generator saw: requests answered, times in milliseconds."""
@@ -213,12 +240,19 @@ def wrk(
         if requests is not None:
             script.write(STOP_LUA.format(requests=requests))
         script.flush()
-        output = subprocess.run(
-            [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "--latency",
-             "-s", script.name,
-             f"http://127.0.0.1:{port}{path}"],
-            check=True, capture_output=True, text=True,
-        ).stdout  # fmt: skip
+        argv = [
+            program, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "--latency",
+            "-s", script.name, f"http://127.0.0.1:{port}{path}",
+        ]  # fmt: skip
+        with subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            if requests is not None and process.stderr.readline() == "enough\n":
+                process.send_signal(signal.SIGINT)
+            output, complaint = process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"wrk ended with status {process.returncode}: {complaint}")
 
     def number(pattern: str) -> re.Match[str] | None:
         return re.search(pattern, output)
@@ -282,6 +316,16 @@ def origin(files: Path | None = None) -> Iterator[int]:
     )
     with nginx(server, port):
         yield port
+
+
+@contextlib.contextmanager
+def body_origin() -> Iterator[int]:
+    """Run an origin that reads a body to its end before it answers; yields its port."""
+    port = free_port()
+    argv = [sys.executable, str(REPOSITORY / "benchmarks/body_origin.py"), str(port)]
+    with tempfile.TemporaryDirectory(prefix="mirrorproxy-bench-") as name:
+        with running(argv, port, log=Path(name, "log")):
+            yield port
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Facts: what the headers of an exchange say about it.
 
-Pure. Decides who the client was, which session a request
-belongs to, which headers a record holds, and which answers are text.
+Pure. Decides who the client was, which session a request belongs to, which
+headers a record holds, and which answers are text.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from mirrorproxy.capture.lines import (
+    CONTENT_ENCODING,
     CONTENT_TYPE,
     FORWARDED_FOR,
     FORWARDED_PROTO,
@@ -48,7 +49,7 @@ class Facts(NamedTuple):
 
 def recorded_headers(lines: Iterable[Recorded], options: Collection[bytes]) -> HeaderList:
     """Return what is recorded of a head's lines. options: what Connection names, lower-case."""
-    headers = [line[0] for line in lines if line[0] is not None]
+    headers = [line.pair for line in lines if line.pair is not None]
     return _without_named(headers, options) if options else headers
 
 
@@ -66,13 +67,14 @@ def facts_of(
     credentials: list[Credential] = []
     content_type = content_encoding = None
     forwarded_for = real_ip = forwarded_proto = ""
-    for recorded, found, role, value in lines:
-        if recorded is not None:
-            headers.append(recorded)
-            if found:
-                credentials += found
-        if not role:
-            continue
+    for line in lines:
+        pair = line.pair
+        if pair is not None:
+            headers.append(pair)
+            if line.is_usual:
+                continue
+            credentials += line.credentials
+        role, value = line.role, line.value
         if role == CONTENT_TYPE:
             content_type = content_type or value
         elif role == FORWARDED_FOR:
@@ -81,7 +83,7 @@ def facts_of(
             forwarded_proto = forwarded_proto or value
         elif role == REAL_IP:
             real_ip = real_ip or value
-        else:
+        elif role == CONTENT_ENCODING:
             # Several lines are one list (RFC 9110, 5.3).
             content_encoding = f"{content_encoding}, {value}" if content_encoding else value
     if options:
@@ -89,9 +91,7 @@ def facts_of(
     if not trust_forwarded:
         return Facts(headers, credentials, content_type, content_encoding, peer, "http")
     client = (forwarded_for and _address(forwarded_for)) or (real_ip and _address(real_ip)) or peer
-    scheme = "http"
-    if forwarded_proto:
-        scheme = _SCHEMES.get(forwarded_proto.partition(",")[0].strip().lower(), scheme)
+    scheme = _scheme(forwarded_proto) if forwarded_proto else "http"
     return Facts(headers, credentials, content_type, content_encoding, client, scheme)
 
 
@@ -122,6 +122,11 @@ def session_key(credentials: Iterable[Credential], client: str) -> str:
 def is_recorded_text(content_type: str | None) -> bool:
     """Tell whether answers of this type are recorded with their bodies: JSON, XML, form, text."""
     return content_type is not None and _RECORDED_TEXT.match(content_type) is not None
+
+
+@functools.lru_cache(maxsize=64)
+def _scheme(text: str) -> str:
+    return _SCHEMES.get(text.partition(",")[0].strip().lower(), "http")
 
 
 @functools.lru_cache(maxsize=1024)

@@ -8,7 +8,6 @@ lines play; how secrets in them are sealed is the sealer's business.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import cast
 
 from mirrorproxy.headers import APP_HEADER, HOP_BY_HOP
 from mirrorproxy.http1.lines import Line
@@ -26,10 +25,33 @@ _ROLES = {
     "x-forwarded-proto": FORWARDED_PROTO,
 }
 
-Recorded = tuple[tuple[str, str] | None, tuple[Credential, ...], int, str]
-"""The header as recorded (None: not at all), what was sealed in it, its role, its value."""
-
 SealLine = Callable[[tuple[str, str]], tuple[tuple[str, str] | None, tuple[Credential, ...]]]
+
+
+class Recorded:
+    """What becomes of one header line in a record.
+
+    pair: the header as recorded, None if it is not. credentials: what was sealed
+    in it. role, value: see above; the value as received. is_usual: it is recorded,
+    and that is all. owner: the reader that made this.
+    """
+
+    __slots__ = ("credentials", "is_usual", "owner", "pair", "role", "value")
+
+    def __init__(
+        self,
+        owner: LineReader,
+        pair: tuple[str, str] | None,
+        credentials: tuple[Credential, ...],
+        role: int,
+        value: str,
+    ) -> None:
+        self.owner = owner
+        self.pair = pair
+        self.credentials = credentials
+        self.role = role
+        self.value = value
+        self.is_usual = pair is not None and not credentials and role == NO_ROLE
 
 
 class LineReader:
@@ -40,22 +62,19 @@ class LineReader:
 
     def read(self, lines: Iterable[Line]) -> list[Recorded]:
         """Return what is recorded of each line, in order."""
-        found: list[Recorded] = []
-        for line in lines:
-            note = line.note
-            # The lines are everybody's: another reader's note may keep what we seal.
-            if note is not None and note[0] is self:
-                found.append(cast("Recorded", note[1]))
-            else:
-                found.append(self._read(line))
-        return found
+        # The lines are everybody's: another reader's note may keep what we seal.
+        return [
+            note if (note := line.note) is not None and note.owner is self else self._read(line)
+            for line in lines
+        ]
 
     def _read(self, line: Line) -> Recorded:
-        recorded: Recorded
+        value = line.pair[1]
         if line.name in NOT_RECORDED:
-            recorded = (None, (), NO_ROLE, line.pair[1])
+            recorded = Recorded(self, None, (), NO_ROLE, value)
         else:
             pair, credentials = self._seal(line.pair)
-            recorded = (pair, credentials, _ROLES.get(line.name, NO_ROLE), line.pair[1])
-        line.note = (self, recorded)
+            role = _ROLES.get(line.name, NO_ROLE)
+            recorded = Recorded(self, pair, credentials, role, value)
+        line.note = recorded
         return recorded

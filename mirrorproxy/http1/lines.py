@@ -9,6 +9,7 @@ line is refused, never remembered.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 ORDINARY, HOST, LENGTH, KEPT, DROPPED, STEERING = range(6)
 """What a line does. KEPT: "Connection: keep-alive". DROPPED: belongs to one connection and
@@ -41,7 +42,7 @@ class Line:
 
     raw: as received, without its line ending. name: lower-case. pair: name and
     value as received, as latin-1 text. value: lower-case bytes. kind: see above.
-    note: what a reader remembers of it, with the reader: (reader, anything).
+    note: what a reader of heads remembers of it; it must say whose it is.
     """
 
     __slots__ = ("kind", "name", "note", "pair", "raw", "value")
@@ -55,7 +56,7 @@ class Line:
         self.kind = _KINDS.get(self.name, ORDINARY)
         if self.name == "connection" and self.value == b"keep-alive":
             self.kind = KEPT
-        self.note: tuple[object, object] | None = None
+        self.note: Any = None
 
 
 _remembered: dict[bytes, Line] = {}

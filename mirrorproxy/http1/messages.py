@@ -5,11 +5,10 @@ Pure but for a bounded memory of lines. `heads` parses and passes on what others
 
 from __future__ import annotations
 
-import functools
-
 from mirrorproxy.headers import HOP_BY_HOP, end_to_end
 from mirrorproxy.http1.grammar import REQUEST_HEAD, TRAILERS
 from mirrorproxy.record import HeaderList
+from mirrorproxy.remembered import Remembered
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 """RFC 9110, 9.2.2: sent twice, these leave the target as sent once."""
@@ -25,7 +24,7 @@ def serialize_request(
     Raises ValueError if anything would not be read as it is meant.
     """
     try:
-        block = b"".join(map(_remembered_line, headers))
+        block = b"".join(map(_known_line, headers))
     except ValueError:
         # Perhaps a header that is refused is one of those that Connection takes out.
         block = b"".join(map(_line, end_to_end(headers)))
@@ -45,9 +44,7 @@ _NOT_WRITTEN = HOP_BY_HOP | {"content-length"}
 _MAX_REMEMBERED_CHARS = 2048
 
 
-# The same few headers go out with every request: each is written and checked once.
-@functools.lru_cache(4096)
-def _remembered_line(header: tuple[str, str]) -> bytes:
+def _usual_line(header: tuple[str, str]) -> bytes:
     name, value = header
     if len(name) + len(value) > _MAX_REMEMBERED_CHARS or name.lower() == "connection":
         raise _UnusualHeaderError
@@ -63,6 +60,10 @@ def _line(header: tuple[str, str]) -> bytes:
     if line.count(b"\n") != 1 or not TRAILERS.fullmatch(line + b"\r\n"):
         raise ValueError("a header holds bytes that HTTP does not allow")
     return line
+
+
+# The same few headers go out with every request: each is written and checked once.
+_known_line = Remembered(_usual_line).__getitem__
 
 
 def _latin1(text: str) -> bytes:

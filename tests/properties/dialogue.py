@@ -150,7 +150,8 @@ class Reading:
     """What a client makes of the bytes it gets.
 
     answered: how many of its requests have their whole answer. own_errors: how
-    many of these answers were the proxy's. is_last: whether no other may
+    many of these answers were the proxy's; planned: of which requests they were
+    the upstream's. is_last: whether no other may
     follow. is_partial: whether the last bytes are no whole answer.
     """
 
@@ -158,6 +159,7 @@ class Reading:
         self.asks = asks
         self.answered = 0
         self.own_errors = 0
+        self.planned: list[Ask] = []
         self.is_last = False
         self.is_partial = False
         self._interim: list[int] = []
@@ -188,6 +190,7 @@ class Reading:
             return
         if seen.values(b"x-answer"):
             ask.check_answered(seen)
+            self.planned.append(ask)
             assert self._interim == (list(ask.answer.interim) if ask.version else [])
         else:
             assert status in (400, 408, 502, 504)

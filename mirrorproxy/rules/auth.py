@@ -7,8 +7,9 @@ Pure: tables are read before, values come expanded. Decides what to use;
 from __future__ import annotations
 
 import base64
+import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -25,6 +26,8 @@ ReadTable = Callable[[str, KeyPath], Entries]
 """Reads the table file that a rule file names; raises an error of its own."""
 
 _NO_VALUES: Mapping[str, str] = {}
+_NO_HEADERS: Mapping[str, tuple[str, str]] = {}
+_REMEMBERED = 4096
 TABLE_KEYS = "fingerprint, subject, user or claim:<name>"
 
 
@@ -32,14 +35,20 @@ class Replacement(NamedTuple):
     """What to put in the place of an exchange's credentials.
 
     values: the bare value for a mark, braces included, wherever it stands.
-    headers: to set. removed: names, in lower case, of headers to take out.
-    anonymous: every sealed header and cookie is taken out too.
+    headers: to set, by their names in lower case. removed: names, in lower
+    case, of headers to take out. anonymous: every sealed header and cookie is
+    taken out too.
     """
 
     values: Mapping[str, str] = _NO_VALUES
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Mapping[str, tuple[str, str]] = _NO_HEADERS
     removed: frozenset[str] = frozenset()
     anonymous: bool = False
+
+    @property
+    def touched(self) -> Set[str]:
+        """The names, in lower case, of headers that do not stay as they are."""
+        return self.removed | self.headers.keys()
 
 
 Offer = Callable[[Sequence[Credential]], Replacement | None]
@@ -178,16 +187,20 @@ def _compile_use(use: Use, at: KeyPath, read_table: ReadTable) -> Offer:
     return _compile_table(use.table, (*at, "table"), read_table)
 
 
-def _header_offer(headers: tuple[tuple[str, str], ...], token: str | None) -> Offer:
+def _header_offer(headers: Sequence[tuple[str, str]], token: str | None) -> Offer:
     """Return an offer of headers; a bare token also replaces the same secret elsewhere."""
+    given = {name.lower(): (name, value) for name, value in headers}
+
+    @functools.lru_cache(_REMEMBERED)  # users come again
+    def replacement(place: str, name: str, fingerprint: str) -> Replacement:
+        values = {mark_of(fingerprint): token} if token is not None else _NO_VALUES
+        if place != "header" and token is not None:
+            return Replacement(values)
+        return Replacement(values, given, frozenset({name.lower()} if place == "header" else ()))
 
     def offer(credentials: Sequence[Credential]) -> Replacement:
         chosen = credentials[0]
-        values = {mark_of(chosen.fingerprint): token} if token is not None else _NO_VALUES
-        if chosen.place != "header" and token is not None:
-            return Replacement(values)
-        removed = frozenset({chosen.name.lower()}) if chosen.place == "header" else frozenset()
-        return Replacement(values, headers, removed)
+        return replacement(chosen.place, chosen.name, chosen.fingerprint)
 
     return offer
 
@@ -248,7 +261,7 @@ def _table_value(value: str | Basic, at: KeyPath) -> _Value:
 def _table_offer(known: Mapping[str, _Value], keys: Callable[[Credential], list[str]]) -> Offer:
     def offer(credentials: Sequence[Credential]) -> Replacement | None:
         values: dict[str, str] = {}
-        headers: list[tuple[str, str]] = []
+        headers: dict[str, tuple[str, str]] = {}
         for credential in credentials:
             found = next((known[key] for key in keys(credential) if key in known), None)
             if found is None:
@@ -257,12 +270,12 @@ def _table_offer(known: Mapping[str, _Value], keys: Callable[[Credential], list[
             if found.bare is None:
                 if not is_header:
                     continue
-                headers.append((credential.name, f"Basic {found.basic}"))
+                headers[credential.name.lower()] = (credential.name, f"Basic {found.basic}")
             elif is_header and (credential.scheme or "").lower() == "basic":
                 values[mark_of(credential.fingerprint)] = found.basic
             else:
                 values[mark_of(credential.fingerprint)] = found.bare
-        return Replacement(values, tuple(headers)) if values or headers else None
+        return Replacement(values, headers) if values or headers else None
 
     return offer
 

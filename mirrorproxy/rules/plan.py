@@ -11,18 +11,19 @@ import msgspec
 
 from mirrorproxy import __version__
 from mirrorproxy.codec import body_of
-from mirrorproxy.headers import APP_HEADER, HOP_BY_HOP, REPLAY_HEADER, end_to_end, first
+from mirrorproxy.headers import REPLAY_HEADER, first
 from mirrorproxy.marks import contains_mark
-from mirrorproxy.record import Exchange, HeaderList
+from mirrorproxy.record import Exchange, Request
 from mirrorproxy.rules.facts import Facts
+from mirrorproxy.rules.heads import Head, Header, is_any_sealed, pairs_of, set_header, value_of
 from mirrorproxy.rules.rewrite import KEEP
 from mirrorproxy.rules.ruleset import CompiledTarget, Decision, RuleSet
 from mirrorproxy.rules.unseal import (
     Parts,
     fill_body,
     holds_sealed,
+    may_hold_mark,
     put_in,
-    set_header,
     without_sealed_cookies,
 )
 from mirrorproxy.sampling import copies
@@ -38,12 +39,6 @@ SKIP_UPGRADE = "upgrade"
 SKIP_NO_CREDENTIAL = "no credential"
 
 USER_AGENT = f"mirrorproxy/{__version__}"
-_NOT_SENT = (HOP_BY_HOP - {"connection"}) | {
-    "host",
-    "content-length",
-    REPLAY_HEADER.lower(),
-    APP_HEADER.lower(),
-}
 
 
 class Plan(NamedTuple):
@@ -67,11 +62,12 @@ def plan(exchange: Exchange, rules: RuleSet, seed: str, run: str) -> Plan:
     run: the run's id, for the header that marks every shot.
     Raises codec.MalformedRecord if the body in the record cannot be decoded.
     """
-    if refusal := _refusal(exchange):
+    head = Head(exchange.request.headers)
+    if refusal := _refusal(exchange, head):
         return Plan(None, skipped=refusal)
     facts = Facts(exchange)
     decision = rules.decide(exchange, facts)
-    if decision.is_skip:
+    if not decision.targets:
         reason = SKIP_NO_RULE if decision.rule is None else SKIP_RULE
         return Plan(decision.rule, skipped=reason)
     session = rules.session_key(exchange)
@@ -82,23 +78,26 @@ def plan(exchange: Exchange, rules: RuleSet, seed: str, run: str) -> Plan:
         if not count:
             return Plan(decision.rule, skipped=SKIP_SAMPLED)
     body = body_of(exchange.request)
+    parts = Parts(facts.path, facts.query_text, head.sent, body, may_hold_mark(body))
+    mark = (REPLAY_HEADER, f"{run}/{exchange.id}")
     shots: list[Shot] = []
     left_out: list[tuple[str, str]] = []
     for target in decision.targets:
-        shot = _shot(facts, body, decision, target, session, run)
+        shot = _shot(exchange, parts, decision, target, session, mark)
         if shot is None:
             left_out.append((target.name, SKIP_NO_CREDENTIAL))
             continue
         shots.append(shot)
-        shots += [msgspec.structs.replace(shot, copy=copy) for copy in range(1, count)]
+        if count > 1:
+            shots += [msgspec.structs.replace(shot, copy=copy) for copy in range(1, count)]
     if not shots:
         return Plan(decision.rule, (), SKIP_NO_CREDENTIAL, tuple(left_out))
     return Plan(decision.rule, tuple(shots), None, tuple(left_out))
 
 
-def _refusal(exchange: Exchange) -> str | None:
+def _refusal(exchange: Exchange, head: Head) -> str | None:
     request = exchange.request
-    if first(request.headers, REPLAY_HEADER) is not None:
+    if head.is_replayed:
         return SKIP_REPLAYED
     if request.truncated:
         return SKIP_TRUNCATED
@@ -111,17 +110,15 @@ def _refusal(exchange: Exchange) -> str | None:
 
 
 def _shot(
-    facts: Facts,
-    body: bytes,
+    exchange: Exchange,
+    parts: Parts,
     decision: Decision,
     target: CompiledTarget,
     session: str,
-    run: str,
+    mark: tuple[str, str],
 ) -> Shot | None:
     """Return the first copy of a shot, or None if something sealed has no replacement."""
-    exchange = facts.exchange
     request = exchange.request
-    parts = Parts(facts.path, facts.query_text, _sendable(request.headers), body)
     replacement = target.auth.replacement(exchange)
     if replacement is not None:
         parts = put_in(parts, replacement)
@@ -130,23 +127,37 @@ def _shot(
             path=decision.rewriter.path(parts.path),
             headers=decision.rewriter.headers(parts.headers),
         )
-    removed = 0
     if holds_sealed(parts):
-        headers, removed = without_sealed_cookies(parts.headers)
-        parts = parts._replace(headers=headers)
-        if holds_sealed(parts):
+        return None
+    headers, removed = parts.headers, 0
+    if is_any_sealed(headers):
+        headers, removed = without_sealed_cookies(headers)
+        if is_any_sealed(headers):
             return None
-    path = parts.path if parts.path == "*" else target.base_path + parts.path
+    host = decision.rewriter.host
+    if host is None and target.keeps_host:
+        host = first(request.headers, "host")
+        if host is not None and contains_mark(host):
+            return None
+    if target.user_agent != "keep":
+        headers = _named(headers, target)
+    path, query, _, body, _ = parts
+    if path != "*":
+        path = target.base_path + path
     return Shot(
         exchange_id=exchange.id,
         copy=0,
         target=target.name,
         origin=target.origin,
         method=request.method,
-        path=path + parts.query,
-        headers=_headed(facts, parts.headers, decision, target, run),
-        body=parts.body,
-        body_length=_body_length(exchange, len(parts.body)),
+        path=path + query,
+        headers=[
+            ("Host", target.authority if host is None else host),
+            *pairs_of(headers),
+            mark,
+        ],
+        body=body,
+        body_length=_body_length(request, len(body)),
         body_ref=request.body_ref,
         body_bytes=request.body_bytes or len(body),
         rule=decision.rule,
@@ -160,33 +171,13 @@ def _shot(
     )
 
 
-def _sendable(headers: HeaderList) -> HeaderList:
-    kept = [pair for pair in headers if pair[0].lower() not in _NOT_SENT]
-    # Captures of our own hold no Connection header; those of other makers may.
-    return end_to_end(kept) if first(kept, "connection") is not None else kept
+def _named(headers: list[Header], target: CompiledTarget) -> list[Header]:
+    """Return the headers with the User-Agent that the target asks for."""
+    captured = value_of(headers, "user-agent") if target.user_agent == "append" else None
+    return set_header(headers, "User-Agent", f"{captured} {USER_AGENT}" if captured else USER_AGENT)
 
 
-def _headed(
-    facts: Facts, headers: HeaderList, decision: Decision, target: CompiledTarget, run: str
-) -> HeaderList:
-    exchange = facts.exchange
-    host = decision.rewriter.host
-    if host is None and target.keeps_host:
-        host = first(exchange.request.headers, "host")
-    if target.user_agent != "keep":
-        captured = first(headers, "user-agent") if target.user_agent == "append" else None
-        headers = set_header(
-            headers, "User-Agent", f"{captured} {USER_AGENT}" if captured else USER_AGENT
-        )
-    return [
-        ("Host", target.origin.authority if host is None else host),
-        *headers,
-        (REPLAY_HEADER, f"{run}/{exchange.id}"),
-    ]
-
-
-def _body_length(exchange: Exchange, sent: int) -> int | None:
-    request = exchange.request
+def _body_length(request: Request, sent: int) -> int | None:
     if sent or request.body_ref is not None:
         return sent
     # RFC 9110, 8.6: a method that anticipates content says 0; others say nothing.

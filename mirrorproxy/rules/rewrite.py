@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
 
-from mirrorproxy.record import HeaderList
 from mirrorproxy.rules.auth import checked_header
 from mirrorproxy.rules.facts import host_of
+from mirrorproxy.rules.heads import Header, set_header
 from mirrorproxy.rules.patterns import (
     Fault,
     KeyPath,
@@ -25,7 +25,6 @@ from mirrorproxy.rules.patterns import (
     compile_template,
 )
 from mirrorproxy.rules.schema import HeaderRewrite, PathRewrite, Patterns, Rewrite
-from mirrorproxy.rules.unseal import set_header
 
 _PATH_TEXT = re.compile(r"[!-\"$->@-~\x80-\xff]*")
 """What may stand in a path: visible characters, neither ``?`` nor ``#``."""
@@ -45,11 +44,11 @@ class Rewriter(NamedTuple):
             path = change(path)
         return path if path.startswith("/") or path == "*" else f"/{path}"
 
-    def headers(self, headers: HeaderList) -> HeaderList:
+    def headers(self, headers: list[Header]) -> list[Header]:
         """Return the headers with some taken out, then some set."""
         if self.removed is not None:
             is_removed = self.removed
-            headers = [pair for pair in headers if not is_removed(pair[0].lower())]
+            headers = [header for header in headers if not is_removed(header[1])]
         for name, value in self.set:
             headers = set_header(headers, name, value)
         return headers

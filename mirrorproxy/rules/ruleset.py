@@ -47,10 +47,14 @@ class TargetLimits(NamedTuple):
 
 
 class CompiledTarget(NamedTuple):
-    """A target ready to use. base_path: "" or from a slash on, without one at the end."""
+    """A target ready to use.
+
+    authority: what Host says. base_path: "" or from a slash on, without one at the end.
+    """
 
     name: str
     origin: Origin
+    authority: str
     base_path: str
     keeps_host: bool
     user_agent: str
@@ -241,6 +245,7 @@ def _compile_target(
     return CompiledTarget(
         name,
         origin,
+        origin.authority,
         base_path,
         target.host == "original",
         target.user_agent,

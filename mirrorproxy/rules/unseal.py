@@ -13,64 +13,68 @@ from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape as escape_xml
 
-from mirrorproxy.headers import first
 from mirrorproxy.marks import PATTERN, PATTERN_BYTES, contains_mark
-from mirrorproxy.record import HeaderList
 from mirrorproxy.rules.auth import Replacement
+from mirrorproxy.rules.heads import Header, header_of, value_of
 
 _COOKIE_UNSAFE = re.compile(r'[\x00-\x20",;\\\x7f-\U0010ffff]')  # RFC 6265, 4.1.1
 
+
+_PERCENT, _BACKSLASH, _BRACE = b"%\\{"
+_FEW_BRACES = 16
+_MARK_STARTS = (b"{h1", b"{H1")
 
 # By `without_sealed_cookies`, which counts the cookies.
 _TAKEN_OUT = ("cookie", "referer")
 
 
 class Parts(NamedTuple):
-    """The parts of a request that may hold sealed values. query: "" or from "?" on."""
+    """The parts of a request that may hold sealed values.
+
+    query: "" or from "?" on. may_hold: whether the body may hold a mark; see
+    `may_hold_mark`.
+    """
 
     path: str
     query: str
-    headers: HeaderList
+    headers: list[Header]
     body: bytes
+    may_hold: bool
 
 
 def put_in(parts: Parts, replacement: Replacement) -> Parts:
     """Return the parts with a replacement put in; marks that it has no value for stay."""
-    path, query, headers, body = parts
+    path, query, headers, body, may_hold = parts
     if replacement.anonymous:
-        headers = [
-            (name, value)
-            for name, value in headers
-            if name.lower() in _TAKEN_OUT or not contains_mark(value)
-        ]
+        headers = [one for one in headers if not one[0] or one[1] in _TAKEN_OUT]
     values = replacement.values
-    if values:
+    if values and "{h1:" in f"{path}{query}":
         path = _fill(path, values, _quote_path)
         query = _fill(query, values, quote_plus)
-        body = fill_body(body, first(headers, "content-type"), values) if body else body
-    return Parts(path, query, _put_in_headers(headers, replacement), body)
+    if values and may_hold:
+        body = fill_body(body, value_of(headers, "content-type"), values)
+    return Parts(path, query, _put_in_headers(headers, replacement), body, may_hold)
 
 
-def _put_in_headers(headers: HeaderList, replacement: Replacement) -> HeaderList:
+def _put_in_headers(headers: list[Header], replacement: Replacement) -> list[Header]:
     """Return the headers with all of a replacement put in, in one pass."""
-    values, removed = replacement.values, replacement.removed
-    waiting = {name.lower(): (name, value) for name, value in replacement.headers}
-    given = frozenset(waiting)
-    result: HeaderList = []
-    for pair in headers:
-        lower = pair[0].lower()
-        if lower in given:
+    touched, waiting = replacement.touched, None
+    result: list[Header] = []
+    for header in headers:
+        if not header[0] and header[1] not in touched:
+            result.append(header)
+            continue
+        _, lower, (name, value) = header
+        if lower in replacement.headers:
+            if waiting is None:
+                waiting = dict(replacement.headers)
             # Where the first of its name stood; repeats of it go.
             if lower in waiting:
-                result.append((pair[0], waiting.pop(lower)[1]))
-        elif lower in removed:
-            continue
-        elif "{h1:" in pair[1]:
+                result.append(header_of((name, waiting.pop(lower)[1])))
+        elif lower not in touched:
             escaped = _cookie_value if lower == "cookie" else str
-            result.append((pair[0], _fill(pair[1], values, escaped)))
-        else:
-            result.append(pair)
-    result += waiting.values()
+            result.append(header_of((name, _fill(value, replacement.values, escaped))))
+    result += map(header_of, (replacement.headers if waiting is None else waiting).values())
     return result
 
 
@@ -120,50 +124,45 @@ def _escape_for(body: bytes, content_type: str) -> Callable[[str], str]:
     return str
 
 
-def set_header(headers: HeaderList, name: str, value: str) -> HeaderList:
-    """Return the headers with one set: where the first of its name stood, else at the end."""
-    wanted = name.lower()
-    result: HeaderList = []
-    done = False
-    for key, old in headers:
-        if key.lower() != wanted:
-            result.append((key, old))
-        elif not done:
-            result.append((key, value))
-            done = True
-    if not done:
-        result.append((name, value))
-    return result
-
-
-def without_sealed_cookies(headers: HeaderList) -> tuple[HeaderList, int]:
+def without_sealed_cookies(headers: list[Header]) -> tuple[list[Header], int]:
     """Return the headers without sealed cookies and sealed Referers, and how many cookies went.
 
     A Referer is no credential: the request means the same without it.
     """
-    result: HeaderList = []
+    result: list[Header] = []
     removed = 0
-    for name, value in headers:
-        lower = name.lower()
-        if lower not in _TAKEN_OUT or not contains_mark(value):
-            result.append((name, value))
+    for header in headers:
+        is_sealed, lower, (name, value) = header
+        if lower not in _TAKEN_OUT or not is_sealed:
+            result.append(header)
         elif lower == "cookie":
             pairs = [pair for pair in value.split(";") if pair.strip()]
             kept = [pair.strip() for pair in pairs if not contains_mark(pair)]
             removed += len(pairs) - len(kept)
             if kept:
-                result.append((name, "; ".join(kept)))
+                result.append(header_of((name, "; ".join(kept))))
     return result, removed
 
 
 def holds_sealed(parts: Parts) -> bool:
-    """Tell whether anything sealed, or a trace of it, is left anywhere."""
-    path, query, headers, body = parts
-    return _is_suspect("\n".join([path, query, *[value for _, value in headers]])) or (
-        b"h1" in body and contains_mark(body)
-    )
+    """Tell whether anything sealed, or a trace of it, is left in path, query or body."""
+    path, query, _, body, may_hold = parts
+    return contains_mark(f"{path}\n{query}") or (may_hold and contains_mark(body))
 
 
-def _is_suspect(text: str) -> bool:
-    # A token of a thousand characters holds "h1" by chance as often as not: look closer first.
-    return any(start in text for start in ("h1:", "H1:", "h1%3", "H1%3")) and contains_mark(text)
+def may_hold_mark(body: bytes) -> bool:
+    """Tell, at little cost, whether a body may hold a mark or the trace of one.
+
+    A mark begins with a brace, plain or escaped, and a single byte is found
+    many times as fast as two.
+    """
+    if _PERCENT in body or _BACKSLASH in body:
+        return True
+    at = -1
+    for _ in range(_FEW_BRACES):
+        at = body.find(_BRACE, at + 1)
+        if at < 0:
+            return False
+        if body.startswith(_MARK_STARTS, at):
+            return True
+    return True

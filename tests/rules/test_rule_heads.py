@@ -86,7 +86,7 @@ def test_what_one_user_is_given_is_not_given_to_another():
     assert found == ["Bearer one", "Bearer two"] * 2
 
 
-PIECES = [b"{", b"{h1:3f9a:0123456789abcdef}", b"{H1:3F9A:0", b"%7Bh1%3A3f9a%3a0", 
+PIECES = [b"{", b"{h1:3f9a:0123456789abcdef}", b"{H1:3F9A:0", b"%7Bh1%3A3f9a%3a0",
           b"\\u007bh1:3f9a:0", b"h1:3f9a:0", b'{"a":1}', b"{" * 20, b"x", b"h", b"1"]  # fmt: skip
 
 

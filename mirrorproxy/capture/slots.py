@@ -98,8 +98,11 @@ def reconcile(counters: CounterFile, slot: int, spool: Path) -> Reconciled:
         numbers[INDEX["segment_us"]], numbers[INDEX["segment_seq"]] = mark
         numbers[INDEX["segment_bytes"]] = max(offset, size)
         found += found_here
-    lost = max(0, in_flight(numbers.tolist()))
+    unsettled = in_flight(numbers.tolist())
+    lost = max(0, unsettled)
     numbers[INDEX["lost"]] += lost
+    # Records that these counters never saw: of a spool that is older than they are.
+    numbers[INDEX["seen"]] += max(0, -unsettled)
     for gauge in _GAUGES:
         numbers[INDEX[gauge]] = 0
     return Reconciled(found, lost)

@@ -120,3 +120,13 @@ def test_adopt(
         lost_after,
     )
     assert adopt(counters, spool) == 0
+
+
+def test_records_that_new_counters_never_saw(tmp_path: Path) -> None:
+    """A spool older than its counters: its records count as seen too, so that the sums agree."""
+    spool = spool_with(tmp_path, shipped=5, waiting=2)
+    counters = CounterFile(tmp_path / "counters", SLOTS)
+    assert reconcile(counters, 3, spool) == (3, 0)
+    assert adopt(counters, spool) == 4
+    totals = counters.totals()
+    assert (totals["seen"], totals["captured"], totals["lost"]) == (7, 7, 0)

@@ -219,7 +219,9 @@ async def test_one_full_disk_for_all(tmp_path: Path, report: Report, mount: Moun
             async def hurt(_: Load) -> None:
                 await running.until(lambda status: status["ledger"]["shipped"] > 0)
                 disk = os.statvfs(to)
-                (to / ".spool" / "filler").write_bytes(bytes(disk.f_bavail * disk.f_frsize - 300_000))
+                (to / ".spool" / "filler").write_bytes(
+                    bytes(disk.f_bavail * disk.f_frsize - 300_000)
+                )
                 await running.until(lambda status: dropped(status) > 100)
                 subprocess.run(["mount", "-o", "remount,size=64m", str(to)], check=True)
                 await until_recording(running)

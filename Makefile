@@ -3,6 +3,7 @@
 #   make demo    capture and replay on this machine, in under 20 seconds
 #   make test    the test suite
 #   make check   format, lint, types, import layers, Dockerfile, documentation
+#   make faults  kill, fill, stop and cut everything, and account for each request (some minutes)
 #   make bench   the benchmarks that there are (several minutes)
 #   make conformance   the raw-byte tables, here and through nginx, HAProxy and Traefik
 #
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 TESTS ?= tests
 TESTFLAGS ?= -n 2
 
-.PHONY: demo test check bench conformance format clean
+.PHONY: demo test check faults bench conformance format clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.run-installed
@@ -31,6 +32,9 @@ check: $(VENV)/.dev-installed
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m pytest -q tests/docs/test_links.py tests/tools
+
+faults: $(VENV)/.dev-installed
+	@$(BIN)/python -m pytest --all-faults --faults-page docs/faults.md tests/faults
 
 bench: $(VENV)/.dev-installed
 	@$(BIN)/python benchmarks/run.py

@@ -72,7 +72,7 @@ async def test_damaged_segments(tmp_path: Path, report: Report) -> None:
                 damaged += 1
             path.write_bytes(data[:-100])
         (to / ".spool" / "segments" / "0000000000000000-5-1.ndjson").write_bytes(
-            b"not a record\n\n"
+            b"not a record\nnor this\n"
         )
         async with mirror(origin.url, to) as running:
             ledger = await running.end()

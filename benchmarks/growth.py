@@ -106,8 +106,9 @@ def connections(numbers: Sequence[int], seconds: int, rounds: int, say: Say) -> 
         def attempt(port: int, number: int = number) -> Load:
             return harness.wrk(port, seconds=seconds, connections=number)
 
-        rows += rows_of(side_by_side(attempt, rounds, streams=False), f"{number:,} connections")
-        say(f"{number:,} connections: {rows[-1].cells[CPU].median:g} us")
+        what = f"{number:,} connection{'s' if number > 1 else ''}"
+        rows += rows_of(side_by_side(attempt, rounds, streams=False), what)
+        say(f"{what}: {rows[-1].cells[CPU].median:g} us")
     return Section(
         name="connections",
         title="From one connection to many",
@@ -137,8 +138,9 @@ def bodies(sizes: Sequence[int], rounds: int, say: Say) -> Section:
                 port, seconds=60, connections=8, body_bytes=number, requests=requests
             )
 
-        rows += rows_of(side_by_side(attempt, rounds, streams=True), f"{size(number)} body")
-        say(f"{size(number)} body: {rows[-1].cells[CPU].median:g} us")
+        what = f"{size(number)} body" if number else "no body"
+        rows += rows_of(side_by_side(attempt, rounds, streams=True), what)
+        say(f"{what}: {rows[-1].cells[CPU].median:g} us")
     return Section(
         name="bodies",
         title="From no body to a large one",
@@ -198,13 +200,19 @@ def exchanges(numbers: Sequence[int], say: Say) -> Section:
     )
 
 
-def measure(plan: Plan, say: Say) -> list[Section]:
-    """Measure all three as a plan says."""
-    return [
-        connections(plan.connections, plan.gauge_s, plan.gauge_rounds, say),
-        bodies(plan.body_sizes, plan.gauge_rounds, say),
-        exchanges(plan.exchanges, say),
-    ]
+def measure_connections(plan: Plan, say: Say) -> list[Section]:
+    """Measure the numbers of connections of a plan."""
+    return [connections(plan.connections, plan.gauge_s, plan.gauge_rounds, say)]
+
+
+def measure_bodies(plan: Plan, say: Say) -> list[Section]:
+    """Measure the sizes of bodies of a plan."""
+    return [bodies(plan.body_sizes, plan.gauge_rounds, say)]
+
+
+def measure_exchanges(plan: Plan, say: Say) -> list[Section]:
+    """Measure the numbers of exchanges of a plan."""
+    return [exchanges(plan.exchanges, say)]
 
 
 def main() -> int:
@@ -213,8 +221,9 @@ def main() -> int:
     parser.add_argument("--plan", choices=PLANS, default="quick")
     options = parser.parse_args()
     try:
-        for section in measure(PLANS[options.plan], print):
-            print(tables.text(section))
+        for measure in (measure_connections, measure_bodies, measure_exchanges):
+            for section in measure(PLANS[options.plan], print):
+                print(tables.text(section))
     except harness.Absent as error:
         print(f"not measured: {error}", file=sys.stderr)
         return 3

@@ -4,7 +4,7 @@
 #   make test    the test suite
 #   make check   format, lint, types, import layers, Dockerfile, documentation
 #   make faults  kill, fill, stop and cut everything, and account for each request (some minutes)
-#   make bench   the benchmarks that there are (several minutes)
+#   make bench   the benchmarks (some minutes); BENCHFLAGS=--full for all, --publish to write them down
 #   make conformance   the raw-byte tables, here and through nginx, HAProxy and Traefik
 #
 # PYTHON=python3.13 chooses the interpreter, VENV=dir the virtual environment.
@@ -36,8 +36,8 @@ check: $(VENV)/.dev-installed
 faults: $(VENV)/.dev-installed
 	@$(BIN)/python -m pytest --all-faults --faults-page docs/faults.md tests/faults
 
-bench: $(VENV)/.dev-installed
-	@$(BIN)/python benchmarks/run.py
+bench: $(VENV)/.dev-installed .cache/mitmproxy/.installed
+	@$(BIN)/python benchmarks/run.py $(BENCHFLAGS)
 
 conformance: $(VENV)/.dev-installed
 	@$(BIN)/python tests/wire/compare_proxies.py --write docs/conformance.md
@@ -48,6 +48,14 @@ format: $(VENV)/.dev-installed
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# A peer in the benchmarks, apart because it pins what we use in other versions. Without it they
+# run too, and say so.
+.cache/mitmproxy/.installed: | $(BIN)/python
+	@echo "installing mitmproxy into .cache/mitmproxy"
+	@$(BIN)/python -m venv .cache/mitmproxy && \
+		.cache/mitmproxy/bin/python -m pip install --quiet --disable-pip-version-check mitmproxy && \
+		touch $@ || echo "mitmproxy could not be installed: it will not be measured" >&2
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -95,12 +95,20 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the options; ends with status 2 if they do not go together."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--full", dest="plan", action="store_const", const=FULL,
-                        help="longer runs, up to a million exchanges (about half an hour)")  # fmt: skip
-    length.add_argument("--trial", dest="plan", action="store_const", const=TRIAL,
-                        help="too short to mean anything: shows that they run")  # fmt: skip
-    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, metavar="NAME",
-                        help=f"some of {', '.join(BENCHMARKS)}")  # fmt: skip
+    for plan, what in (
+        (FULL, "longer runs, up to a million exchanges (about half an hour)"),
+        (TRIAL, "too short to mean anything: shows that they run"),
+    ):
+        length.add_argument(
+            f"--{plan.name}", dest="plan", action="store_const", const=plan, help=what
+        )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=BENCHMARKS,
+        metavar="NAME",
+        help=f"some of {', '.join(BENCHMARKS)}",
+    )
     parser.add_argument("--publish", action="store_true", help="into benchmarks/, to be committed")
     parser.set_defaults(plan=QUICK)
     options = parser.parse_args(arguments)

@@ -264,9 +264,12 @@ def parse_request(data: bytes, *, strict: bool = False) -> RequestHead | None:
         return None
     first, *block = data[:end].split(b"\r\n")
     start = REQUEST_LINE.fullmatch(first)
-    lines = read_lines(block)
-    if start is None or lines is None:
+    if start is None:
         raise why_no_request(data)
+    try:
+        lines = read_lines(block, end)
+    except ValueError as error:
+        raise PeerError(400, "malformed header line") from error
     return RequestHead(data[: end + 4], start.groups(), lines, strict=strict)  # type: ignore[arg-type]
 
 
@@ -282,9 +285,12 @@ def parse_response(data: bytes, *, to_head: bool = False) -> ResponseHead | None
         return None
     first, *block = data[:end].split(b"\r\n")
     start = STATUS_LINE.fullmatch(first)
-    lines = read_lines(block)
-    if start is None or lines is None:
+    if start is None:
         raise PeerError(502, "malformed response head")
+    try:
+        lines = read_lines(block, end)
+    except ValueError as error:
+        raise PeerError(502, "malformed header line") from error
     return ResponseHead(data[: end + 4], start.groups(), lines, to_head=to_head)  # type: ignore[arg-type]
 
 

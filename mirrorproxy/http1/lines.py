@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from mirrorproxy.remembered import Remembered
+
 ORDINARY, HOST, LENGTH, KEPT, DROPPED, STEERING = range(6)
 """What a line does. KEPT: "Connection: keep-alive". DROPPED: belongs to one connection and
 decides nothing. STEERING: anything else that framing, routing or the connection depend on."""
@@ -32,9 +34,9 @@ _KINDS = {
 # A token, a colon, and field content without control bytes but the tab (RFC 9110, 5.5 and 5.6.2).
 _LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)")
 
-_MAX_REMEMBERED_BYTES = 1024
-_REMEMBERED = 8192
-"""At most 8 MiB of lines, and as much again of what was made of them."""
+_MAX_REMEMBERED_BYTES = 2048
+_REMEMBERED = 4096
+"""Together at most 8 MiB of lines, and a few times as much of what was made of them."""
 
 
 class Line:
@@ -47,48 +49,31 @@ class Line:
 
     __slots__ = ("kind", "name", "note", "pair", "raw", "value")
 
-    def __init__(self, raw: bytes, name: bytes, value: bytes) -> None:
+    def __init__(self, raw: bytes) -> None:
+        """Raises ValueError if it is no header line."""
+        match = _LINE.fullmatch(raw)
+        if match is None:
+            raise ValueError("malformed header line")
+        name, value = match.groups()
         value = value.rstrip(b" \t")
         self.raw = raw
         self.pair = (name.decode("latin-1"), value.decode("latin-1"))
         self.name = self.pair[0].lower()
-        self.value = value.lower()
+        self.value: bytes = value.lower()
         self.kind = _KINDS.get(self.name, ORDINARY)
         if self.name == "connection" and self.value == b"keep-alive":
             self.kind = KEPT
         self.note: Any = None
 
 
-_remembered: dict[bytes, Line] = {}
+_line_of = Remembered(Line, _REMEMBERED).__getitem__
 
 
-def read_lines(block: list[bytes]) -> list[Line] | None:
-    """Return the lines of a head; None if one of them is no header line.
+def read_lines(block: list[bytes], size: int) -> list[Line]:
+    """Return the lines of a head. block: the lines without their endings. size: of the head.
 
-    block: the lines without their endings.
+    Raises ValueError if one of them is no header line.
     """
-    try:
-        return [_remembered[raw] for raw in block]
-    except KeyError:
-        pass
-    lines = []
-    for raw in block:
-        line = _remembered.get(raw)
-        if line is None:
-            line = _read(raw)
-            if line is None:
-                return None
-        lines.append(line)
-    return lines
-
-
-def _read(raw: bytes) -> Line | None:
-    match = _LINE.fullmatch(raw)
-    if match is None:
-        return None
-    line = Line(raw, match[1], match[2])
-    if len(raw) <= _MAX_REMEMBERED_BYTES:
-        if len(_remembered) >= _REMEMBERED:
-            _remembered.clear()  # what is in use comes back at once
-        _remembered[raw] = line
-    return line
+    if size <= _MAX_REMEMBERED_BYTES:
+        return list(map(_line_of, block))
+    return [_line_of(raw) if len(raw) <= _MAX_REMEMBERED_BYTES else Line(raw) for raw in block]

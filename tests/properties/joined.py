@@ -201,6 +201,8 @@ class Upstream:
             return False
         data = bytes(self.outgoing[:size])
         del self.outgoing[:size]
+        if data:
+            self._world.told.add(self._asks[-1].number)
         if not self.outgoing and (self._ends_with_answer or b"junk" in data[-4:]):
             self.is_dirty = True
         if data:
@@ -229,6 +231,7 @@ class World:
         self.upstreams: list[Upstream] = []
         self.sent: Counter[int] = Counter()
         self.order: list[int] = []
+        self.told: set[int] = set()
         self.trouble = False
         self._patches = contextlib.ExitStack()
         self._patches.enter_context(mock.patch.object(asyncio, "timeout", _no_timeout))
@@ -255,6 +258,7 @@ class World:
         if self.sent[ask.number] > 1:
             assert ask.method in IDEMPOTENT, "sent twice, and must not be"
             assert self.sent[ask.number] == 2, "sent more than twice"
+            assert ask.number not in self.told, "sent again although an answer had begun"
         for number in self.order:
             is_before = number // 100 == ask.number // 100 and number < ask.number
             assert not (is_before and self.asks[number].ends_connection), "sent behind the last"

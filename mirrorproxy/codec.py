@@ -24,7 +24,7 @@ _MAX_TIME_US = 253_402_300_799_999_999  # the last microsecond of the year 9999:
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Exchange)
-_ID = re.compile(r"[0-9a-f]{32}")
+_is_id = re.compile(r"[0-9a-f]{32}").fullmatch
 # No other path, and so no way out of the folder of bodies: see `keys.body_ref`.
 _BODY_REF = re.compile(r"bodies/[0-9]{4}/[0-9]{2}/[0-9]{2}/[0-9]{2}/[0-9a-f]{32}")
 _PATH = re.compile(r" - at `(\$[^`]*)`\Z")
@@ -73,14 +73,15 @@ def decode_line(line: bytes) -> Exchange:
     if exchange.v != VERSION:
         _refuse_newer(line)
         raise MalformedRecord("v is less than 1")
-    if not _ID.fullmatch(exchange.id):
+    if not _is_id(exchange.id):
         raise MalformedRecord("id is not 32 lower-case hex digits")
     if not 0 <= exchange.started_us <= _MAX_TIME_US:
         raise MalformedRecord("started_us is no time from 1970 to 9999")
     if exchange.duration_us < 0:
         raise MalformedRecord("duration_us is negative")
     _check_body(exchange.request, "request")
-    if (response := exchange.response) is not None:
+    response = exchange.response
+    if response is not None:
         if not 100 <= response.status <= 999:
             raise MalformedRecord("response.status is not from 100 to 999")
         _check_body(response, "response")
@@ -116,14 +117,17 @@ def body_of(message: Request | Response) -> bytes:
 
 
 def _check_body(message: Request | Response, where: str) -> None:
-    if (message.body is None) != (message.body_encoding is None):
+    has_body = message.body is not None
+    if has_body is (message.body_encoding is None):
         raise MalformedRecord(f"{where}.body and {where}.body_encoding need each other")
-    if message.body_bytes is not None and message.body_bytes < 0:
+    size = message.body_bytes
+    if size is not None and size < 0:
         raise MalformedRecord(f"{where}.body_bytes is negative")
-    if message.body_ref is not None:
-        if not _BODY_REF.fullmatch(message.body_ref):
+    ref = message.body_ref
+    if ref is not None:
+        if not _BODY_REF.fullmatch(ref):
             raise MalformedRecord(f"{where}.body_ref is not bodies/YYYY/MM/DD/HH/<id>")
-        if message.body is not None:
+        if has_body:
             raise MalformedRecord(f"{where} has both a body and a body_ref")
 
 

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         merge = Merge(objects, reader.feed, look_ahead=guard.check)
         planner = partial(plan, rules=settings.rules, seed=args.seed, run=settings.run)
         intake = Intake(merge, planner, ledger, unreadable.add)
-        report: Callable[[Outcome], None] = outcomes.add if outcomes else lambda _: None
+        report = outcomes.add if outcomes else None
         started_s = time.monotonic()
         error = _replay(settings, intake, ledger, guard, report, unreadable.add)
         seconds = time.monotonic() - started_s
@@ -90,7 +90,7 @@ def _replay(
     intake: Intake,
     ledger: Ledger,
     guard: ProductionGuard,
-    report: Callable[[Outcome], None],
+    report: Callable[[Outcome], None] | None,
     on_unreadable: Callable[[Unreadable], None],
 ) -> MirrorproxyError | None:
     """Run the event loop until the replay is over; return what ended it early."""

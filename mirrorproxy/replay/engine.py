@@ -23,10 +23,11 @@ from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.outcomes import outcome_of
 from mirrorproxy.replay.schedule import MAX_SPEED, Schedule
 from mirrorproxy.shot import Shot
-from mirrorproxy.sources.events import Signal
+from mirrorproxy.sources.events import CaptureObject, Signal
 
 PLAN_SLICE_S = 0.0005
-"""How long planning may keep the loop from what is due meanwhile."""
+UNPACED_SLICE_S = 0.002
+"""How long planning may keep the loop from what is due meanwhile, or from answers alone."""
 
 AHEAD_S = 2.0
 AHEAD_BYTES = 32 * 1024 * 1024
@@ -71,8 +72,8 @@ class Engine:
     limits: by target. speed: a pace, or MAX_SPEED. clock_s: monotonic. send:
     puts a flight on its way, with a time-out in seconds; the flight hears how it
     went. load: fetches the body of a flight and then calls `loaded` or
-    `not_loaded`. report: takes every outcome; wall_us: wall clock at clock_s 0.
-    wake: asks for a turn soon, after answers made room.
+    `not_loaded`. report: takes every outcome, None if nobody wants them; wall_us: wall
+    clock at clock_s 0. wake: asks for a turn soon, after answers made room.
     """
 
     def __init__(
@@ -86,13 +87,14 @@ class Engine:
         wall_us: int,
         send: Callable[[Flight, float | None], None],
         load: Callable[[Flight], None],
-        report: Callable[[Outcome], None],
+        report: Callable[[Outcome], None] | None,
         wake: Callable[[], None],
     ) -> None:
         self._intake = intake
         self._ledger = ledger
         self._speed = speed
         self._is_paced = speed != MAX_SPEED
+        self._slice_s = PLAN_SLICE_S if self._is_paced else UNPACED_SLICE_S
         self._max_ahead = AHEAD_SHOTS if self._is_paced else AHEAD_UNPACED
         self._clock_s = clock_s
         self._wall_us = wall_us
@@ -173,7 +175,8 @@ class Engine:
             self._ahead -= 1
             self._release(flight)
             self._ledger.unsent += 1
-            self._report(outcome_of(flight, self._wall_us, is_unsent=True))
+            if self._report is not None:
+                self._report(outcome_of(flight, self._wall_us, is_unsent=True))
 
     def close(self) -> None:
         """Give up what is still in flight."""
@@ -199,39 +202,46 @@ class Engine:
         self._ahead -= 1
         # A burst takes time: each shot's own moment counts, not that of the turn.
         flight.sent_s = sent_s = self._clock_s()
-        if not self._is_paced:
+        if self._is_paced:
+            flight.lag_us = max(int((sent_s - flight.due_s) * 1e6), 0)
+        else:
             flight.due_s = sent_s
-        lag_us = max(int((sent_s - flight.due_s) * 1e6), 0)
-        self._ledger.lag_by_cause[flight.lag_cause].add(lag_us)
+        self._ledger.lag_by_cause[flight.lag_cause].add(flight.lag_us)
         self._send_now(flight, lane.timeout_s)
 
     def landed(self, flight: Flight, failure: Failure | None) -> None:
         """Take the end of a flight; see `flight.Landing`."""
-        if flight not in self._in_flight:
+        try:
+            self._in_flight.remove(flight)
+        except KeyError:
             return
-        self._in_flight.discard(flight)
         latency_us = max(int((self._clock_s() - flight.sent_s) * 1e6), 0)
         shot = flight.shot
         lane = self._lanes[shot.target]
         lane.in_flight -= 1
-        self._release(flight)
+        self._held_bytes -= flight.size
+        self._loaded_bytes -= flight.loaded_bytes
         ledger = self._ledger
         if failure is None:
+            status = flight.status
             ledger.answered += 1
-            ledger.status[flight.status] += 1
-            ledger.differing += shot.status is not None and shot.status != flight.status
+            ledger.status[status] += 1
+            if shot.status != status and shot.status is not None:
+                ledger.differing += 1
             ledger.latency.add(latency_us)
         else:
             ledger.failed[failure.kind] += 1
-        self._report(outcome_of(flight, self._wall_us, latency_us=latency_us, failure=failure))
-        if (lane.waiting or self.is_over) and not self._closed:
+        if self._report is not None:
+            self._report(outcome_of(flight, self._wall_us, latency_us=latency_us, failure=failure))
+        if (lane.waiting or (self._ended and self.is_over)) and not self._closed:
             self._wake()
 
     def _shed(self, flight: Flight, reason: str) -> None:
         self._ahead -= 1
         self._release(flight)
         self._ledger.shed[reason] += 1
-        self._report(outcome_of(flight, self._wall_us, shed=reason))
+        if self._report is not None:
+            self._report(outcome_of(flight, self._wall_us, shed=reason))
 
     def _release(self, flight: Flight) -> None:
         self._held_bytes -= flight.size
@@ -291,13 +301,14 @@ class Engine:
         if self._ended:
             return False
         clock_s = self._clock_s
-        until_s = clock_s() + PLAN_SLICE_S
+        until_s = clock_s() + self._slice_s
         take = self._intake.take
         while self._has_room(now_s):
             planned = take()
             if isinstance(planned, Planned):
-                for shot in planned.shots:
-                    self._offer(shot, planned)
+                shots, source = planned
+                for shot in shots:
+                    self._offer(shot, source)
             elif planned is Signal.PENDING:
                 return False
             elif planned is Signal.END:
@@ -313,9 +324,9 @@ class Engine:
         upcoming = self._upcoming
         return not upcoming or upcoming[-1].due_s <= now_s + AHEAD_S
 
-    def _offer(self, shot: Shot, planned: Planned) -> None:
+    def _offer(self, shot: Shot, source: CaptureObject) -> None:
         self._ahead += 1
-        flight = Flight(shot, planned.source, self)
+        flight = Flight(shot, source, self)
         flight.due_s = shot.due_s = self._due_s(shot.started_us)
         if not _write_head(flight):
             self._shed(flight, UNSENDABLE)

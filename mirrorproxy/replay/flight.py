@@ -27,7 +27,7 @@ class Flight(Receiver):
     due_s, sent_s: on the replay's monotonic clock; sent_s is 0 before. head:
     the request's, as bytes. size: what it takes of memory, in bytes, about,
     without a body that lies apart; loaded_bytes: that body. lag_cause: why it
-    will leave late, if it does. is_loaded: whether its body is at hand.
+    will leave late, if it does; lag_us: how late it left. is_loaded: whether its body is at hand.
     status: of the answer's head, once it came.
     """
 
@@ -36,6 +36,7 @@ class Flight(Receiver):
         "head",
         "is_loaded",
         "lag_cause",
+        "lag_us",
         "landing",
         "loaded_bytes",
         "sent_s",
@@ -54,6 +55,7 @@ class Flight(Receiver):
         self.loaded_bytes = 0
         self.due_s = 0.0
         self.sent_s = 0.0
+        self.lag_us = 0
         self.lag_cause: LagCause = "sender"
         self.is_loaded = shot.body_ref is None
         self.status = 0
@@ -61,6 +63,11 @@ class Flight(Receiver):
     def on_head(self, head: ResponseHead) -> None:
         """See `Receiver`."""
         self.status = head.status
+
+    def on_whole(self, head: ResponseHead, body: bytes) -> None:
+        """See `Receiver`."""
+        self.status = head.status
+        self.landing.landed(self, None)
 
     def on_complete(self, trailers: bytes) -> None:
         """See `Receiver`."""

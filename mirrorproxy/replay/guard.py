@@ -36,7 +36,12 @@ class ProductionGuard:
 
         Raises ConfigError if one of the targets is where it was captured.
         """
-        host = first(exchange.request.headers, "host")
+        headers = exchange.request.headers
+        # Clients send it first (RFC 9110, 7.2).
+        if headers and headers[0][0] == "Host":
+            host: str | None = headers[0][1]
+        else:
+            host = first(headers, "host")
         key = (exchange.scheme, host, exchange.upstream)
         if key in self._known:
             return

@@ -21,16 +21,23 @@ class Histogram:
 
     def __init__(self) -> None:
         self._counts = array("Q", bytes(8 * _BUCKETS))
-        self.count = 0
         self.max: int | None = None
+        self._above = -1  # max, as a number that can be compared
+
+    @property
+    def count(self) -> int:
+        """How many values were counted."""
+        return sum(self._counts)
 
     def add(self, value: int) -> None:
         """Count one value."""
-        value = min(max(value, 0), _MAX_VALUE)
-        self._counts[_bucket(value)] += 1
-        self.count += 1
-        if self.max is None or value > self.max:
-            self.max = value
+        if 0 <= value < _LINEAR:
+            self._counts[value] += 1
+        else:
+            value = min(max(value, 0), _MAX_VALUE)
+            self._counts[_bucket(value)] += 1
+        if value > self._above:
+            self.max = self._above = value
 
     @classmethod
     def total(cls, parts: Iterable[Histogram]) -> Histogram:
@@ -39,8 +46,7 @@ class Histogram:
         for part in parts:
             if part.max is not None:
                 whole._counts = array("Q", map(add, whole._counts, part._counts))
-                whole.count += part.count
-                whole.max = part.max if whole.max is None else max(whole.max, part.max)
+                whole.max = whole._above = max(whole._above, part.max)
         return whole
 
     def percentile(self, percent: float) -> int | None:

@@ -93,17 +93,20 @@ class Intake:
             self._lost(Unreadable(captured.source.name, None, str(error), 1))
             return Signal.READING
         ledger.read += 1
-        ledger.late += captured.is_late
+        if captured.is_late:
+            ledger.late += 1
         if plan.skipped is not None:
             ledger.skipped[plan.skipped] += 1
             return Signal.READING
+        shots = plan.shots
         ledger.selected += 1
-        ledger.planned += len(plan.shots)
+        ledger.planned += len(shots)
         for target, _ in plan.left_out:
             ledger.left_out[target] += 1
-        for shot in plan.shots:
-            ledger.cookies_removed += shot.cookies_removed
-        return Planned(plan.shots, captured.source)
+        for shot in shots:
+            if shot.cookies_removed:
+                ledger.cookies_removed += shot.cookies_removed
+        return Planned(shots, captured.source)
 
     def _lost(self, event: Unreadable) -> None:
         self._ledger.unreadable += 1 if event.lines is None else event.lines

@@ -17,7 +17,7 @@ from mirrorproxy.http1.client import Failure
 from mirrorproxy.outcome import Outcome, Production
 from mirrorproxy.replay.flight import Flight
 
-_CHUNK_BYTES = 64 * 1024
+_CHUNK_LINES = 256
 _MAX_CHUNKS = 256
 
 
@@ -36,21 +36,31 @@ def outcome_of(
     latency_us: for what was sent; an answer's status is the flight's own.
     """
     shot = flight.shot
-    was_sent = latency_us is not None
+    production = Production(shot.duration_us, shot.status, shot.failure)
+    due_us = wall_us + int(flight.due_s * 1e6)
+    if latency_us is None:
+        return Outcome(
+            id=shot.exchange_id,
+            copy=shot.copy,
+            target=shot.target,
+            due_us=due_us,
+            production=production,
+            rule=shot.rule,
+            shed=shed,
+            unsent=is_unsent,
+        )
     return Outcome(
         id=shot.exchange_id,
         copy=shot.copy,
         target=shot.target,
-        due_us=wall_us + int(flight.due_s * 1e6),
-        production=Production(shot.duration_us, shot.status, shot.failure),
+        due_us=due_us,
+        production=production,
         rule=shot.rule,
-        lag_us=max(int((flight.sent_s - flight.due_s) * 1e6), 0) if was_sent else None,
-        lag_cause=flight.lag_cause if was_sent else None,
+        lag_us=flight.lag_us,
+        lag_cause=flight.lag_cause,
         latency_us=latency_us,
-        status=flight.status if was_sent and failure is None else None,
-        failure=failure.kind if failure is not None else None,
-        shed=shed,
-        unsent=is_unsent,
+        status=flight.status if failure is None else None,
+        failure=None if failure is None else failure.kind,
     )
 
 
@@ -65,7 +75,7 @@ class OutcomeFile:
         self.error: OSError | None = None
         self._file = path.open("wb")
         self._encoder = msgspec.json.Encoder()
-        self._buffer = bytearray()
+        self._waiting: list[Outcome] = []
         # Bounded: a disk that hangs for good must not take the memory too.
         self._chunks: queue.Queue[bytes | None] = queue.Queue(_MAX_CHUNKS)
         self._thread = threading.Thread(target=self._write, name="outcomes", daemon=True)
@@ -73,17 +83,17 @@ class OutcomeFile:
 
     def add(self, outcome: Outcome) -> None:
         """Take one outcome; it is written soon."""
-        buffer = self._buffer
-        self._encoder.encode_into(outcome, buffer, -1)
-        buffer += b"\n"
-        if len(buffer) >= _CHUNK_BYTES:
+        waiting = self._waiting
+        waiting.append(outcome)
+        if len(waiting) >= _CHUNK_LINES:
             self.flush()
 
     def flush(self) -> None:
         """Hand on what has gathered."""
-        if self._buffer:
-            self._chunks.put(bytes(self._buffer))
-            self._buffer.clear()
+        if self._waiting:
+            # Many lines at once cost half of what each alone would.
+            self._chunks.put(self._encoder.encode_lines(self._waiting))
+            self._waiting.clear()
 
     def close(self) -> None:
         """Write everything and close the file."""

@@ -46,7 +46,7 @@ class Runner:
         *,
         speed: float,
         with_body: Callable[[Shot, bytes], Shot | str],
-        report: Callable[[Outcome], None],
+        report: Callable[[Outcome], None] | None,
         on_unreadable: Callable[[Unreadable], None],
         drain_s: float,
         tls: ssl.SSLContext | None = None,

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 
 from mirrorproxy.codec import MalformedRecord, UnsupportedVersion, decode_line
 from mirrorproxy.errors import SourceError
-from mirrorproxy.members import Batch
 from mirrorproxy.record import Exchange
 from mirrorproxy.sources.events import (
     Captured,
@@ -47,13 +46,12 @@ _RECORD_OVERHEAD = 2
 class _Reading:
     """One open object. progress_us: no later record is expected before it (bar the window)."""
 
-    __slots__ = ("batch", "feed", "position", "progress_us", "source")
+    __slots__ = ("feed", "lines", "progress_us", "source")
 
     def __init__(self, source: CaptureObject, feed: Feed, progress_us: int) -> None:
         self.source = source
         self.feed = feed
-        self.batch: Batch = []
-        self.position = 0
+        self.lines: Iterator[tuple[int, bytes]] = iter(())
         self.progress_us = progress_us
 
     def __lt__(self, other: _Reading) -> bool:
@@ -102,17 +100,27 @@ class Merge:
         current = self._current
         if current is None or current.progress_us > self._turn_ends_us:
             current = self._choose()
+            if current is None:
+                return self._give() if self._held else Signal.END
+        if self._is_ready(current):
+            return self._give()
+        for offset, line in current.lines:
+            return self._hold(current, offset, line)
+        return self._go_on(current)
+
+    def _is_ready(self, current: _Reading) -> bool:
+        """Tell whether the oldest exchange held has been passed by the window."""
         held = self._held
-        if held and (
-            current is None
-            or held[0][0] <= current.progress_us - self._window_us
+        return bool(held) and (
+            held[0][0] <= current.progress_us - self._window_us
             or self._held_bytes > self._window_bytes
-        ):
-            _, _, size, captured = heapq.heappop(held)
-            self._held_bytes -= size
-            self._given_us = captured.exchange.started_us
-            return captured
-        return Signal.END if current is None else self._read(current)
+        )
+
+    def _give(self) -> Captured:
+        _, _, size, captured = heapq.heappop(self._held)
+        self._held_bytes -= size
+        self._given_us = captured.exchange.started_us
+        return captured
 
     def close(self) -> None:
         """Close every open object."""
@@ -140,20 +148,15 @@ class Merge:
         self._turn_ends_us = current.progress_us + _STRIDE_US
         return current
 
-    def _read(self, reading: _Reading) -> Event:
-        if reading.position == len(reading.batch):
-            part = reading.feed.poll()
-            if part is Signal.END:
-                self._current = None
-                return Signal.READING
-            if not isinstance(part, list):
-                return part
-            reading.batch = part
-            reading.position = 0
+    def _go_on(self, reading: _Reading) -> Event:
+        part = reading.feed.poll()
+        if part is Signal.END:
+            self._current = None
             return Signal.READING
-        offset, line = reading.batch[reading.position]
-        reading.position += 1
-        return self._hold(reading, offset, line)
+        if isinstance(part, list):
+            reading.lines = iter(part)
+            return Signal.READING
+        return part
 
     def _hold(self, reading: _Reading, offset: int, line: bytes) -> Event:
         try:
@@ -168,13 +171,17 @@ class Merge:
         reading.progress_us = max(reading.progress_us, started_us)
         if not self._recent.add(exchange.id):
             return Duplicate(exchange.id)
-        captured = Captured(exchange, reading.source, started_us < self._given_us)
-        if captured.is_late:
-            return captured
+        if started_us < self._given_us:
+            return Captured(exchange, reading.source, True)
         size = len(line) * _RECORD_OVERHEAD
         self._sequence += 1
-        heapq.heappush(self._held, (started_us, self._sequence, size, captured))
+        held = self._held
+        captured = Captured(exchange, reading.source, False)
+        heapq.heappush(held, (started_us, self._sequence, size, captured))
         self._held_bytes += size
+        # Whether another object lags behind by now is looked at in the next turn.
+        if reading.progress_us <= self._turn_ends_us and self._is_ready(reading):
+            return self._give()
         return Signal.READING
 
 

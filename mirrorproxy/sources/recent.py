@@ -26,6 +26,7 @@ class RecentIds:
             raise ValueError(f"at least one id must be remembered, not {remembered}")
         self._limit = 1 << (remembered - 1).bit_length()
         self._slots = self._limit * 2
+        self._mask = self._slots - 1
         self._current = array("Q", bytes(8 * self._slots))
         self._older = array("Q", bytes(8 * self._slots))
         self._count = 0
@@ -34,25 +35,24 @@ class RecentIds:
         """Remember an id; return False if it was there already."""
         # 0 marks a free slot, so it cannot stand for an id.
         key = hash(record_id) & _MASK or 1
-        if self._find(self._older, key) < 0:
-            return False
-        slot = self._find(self._current, key)
-        if slot < 0:
-            return False
-        self._current[slot] = key
+        mask = self._mask
+        # Both tables are searched here and not in a function: this is asked for every record.
+        older = self._older
+        slot = key & mask
+        while held := older[slot]:
+            if held == key:
+                return False
+            slot = (slot + 1) & mask
+        current = self._current
+        slot = key & mask
+        while held := current[slot]:
+            if held == key:
+                return False
+            slot = (slot + 1) & mask
+        current[slot] = key
         self._count += 1
         if self._count == self._limit:
-            self._older = self._current
+            self._older = current
             self._current = array("Q", bytes(8 * self._slots))
             self._count = 0
         return True
-
-    def _find(self, table: array[int], key: int) -> int:
-        """Return the free slot where key belongs, or -1 if it is in the table."""
-        mask = self._slots - 1
-        slot = key & mask
-        while (held := table[slot]) != 0:
-            if held == key:
-                return -1
-            slot = (slot + 1) & mask
-        return slot

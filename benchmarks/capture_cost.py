@@ -51,11 +51,14 @@ class Run:
 def measured(port: int, pid: int, seconds: int, settle_s: float) -> Run:
     """Return what one load cost.
 
-    settle_s: how long to go on counting, for work that follows the answers.
+    settle_s: how long at least to go on counting, for work that follows the
+    answers; then until there is none. 0 where there is no such work.
     """
     before = harness.cpu_s(pid)
     load = harness.wrk(port, seconds=seconds)
-    time.sleep(settle_s)
+    if settle_s:
+        time.sleep(settle_s)
+        harness.wait_until_quiet(pid)
     cpu_us = (harness.cpu_s(pid) - before) / max(load.requests, 1) * 1e6
     return Run(cpu_us, load, harness.rss_mib(pid))
 

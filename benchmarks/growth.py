@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -37,8 +36,8 @@ COLUMNS = (
     Column("RSS", "MiB", "lower", resolution=4),
     Column("errors"),
 )
-BODY_BUDGET = 256 << 20
-BODY_REQUESTS = (24, 4000)
+BODY_BUDGET = 128 << 20
+BODY_REQUESTS = (16, 4000)
 
 Attempt = Callable[[int], Load]
 """Sends one load to a port."""
@@ -68,7 +67,6 @@ def side_by_side(attempt: Attempt, rounds: int, *, streams: bool) -> dict[str, R
                 before = harness.cpu_s(pid)
                 load = attempt(port)
                 if name == OURS.name:
-                    time.sleep(0.5)
                     harness.wait_until_quiet(pid)
                 cpu_us = (harness.cpu_s(pid) - before) / max(load.requests, 1) * 1e6
                 runs[name].append((cpu_us, load, harness.rss_mib(pid)))
@@ -144,7 +142,7 @@ def bodies(sizes: Sequence[int], rounds: int, say: Say) -> Section:
     return Section(
         name="bodies",
         title="From no body to a large one",
-        how="POSTs of text over 8 connections, 4,000 or 256 MiB a run, whichever is less, "
+        how="JSON POSTs over 8 connections, 4,000 or 128 MiB a run, whichever is less, "
         f"{rounds} runs each. nginx passes bodies on as they come (proxy_request_buffering off) "
         "and stores nothing; ours records every body whole. The origin reads each to its end.",
         columns=COLUMNS,

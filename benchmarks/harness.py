@@ -26,7 +26,8 @@ from pathlib import Path
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
-BODY_LUA = """'{"sku":"A-1","note":"' .. string.rep("x", 1000) .. '"}'"""
+JSON_BEGUN, JSON_ENDED = '{"sku":"A-1","note":"', '"}'
+BODY_BYTES = 1000 + len(JSON_BEGUN) + len(JSON_ENDED)
 POST_LUA = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
@@ -38,7 +39,7 @@ wrk.headers["X-Forwarded-For"] = "203.0.113.7"
 wrk.headers["X-Forwarded-Proto"] = "https"
 wrk.headers["X-Request-Id"] = "0f8fad5bd9cb469fa165708671735a2c"
 """
-"""A POST with the headers that a load balancer hands on; `BODY_LUA` is its usual body."""
+"""A POST with the headers that a load balancer hands on."""
 
 STOP_LUA = """
 local left = {requests}
@@ -223,20 +224,19 @@ def wrk(
     seconds: int,
     connections: int = 32,
     path: str = "/api/orders",
-    body_bytes: int | None = None,
+    body_bytes: int = BODY_BYTES,
     requests: int | None = None,
 ) -> Load:
     """Send `POST_LUA` requests over keep-alive connections, as fast as answers come.
 
-    body_bytes: None for 1 KiB of JSON; else so many bytes of text. requests:
-    stop after about so many, even if the seconds are not over. Raises Absent.
+    body_bytes: length of the JSON body; 0 for none. requests: stop after about
+    so many, even if the seconds are not over. Raises Absent.
     """
     program = need("wrk", "Debian: apt install wrk")
-    body = BODY_LUA if body_bytes is None else f'string.rep("x", {body_bytes})'
+    filling = body_bytes - len(JSON_BEGUN) - len(JSON_ENDED)
+    body = f"'{JSON_BEGUN}' .. string.rep('x', {filling}) .. '{JSON_ENDED}'" if body_bytes else "''"
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(f"{POST_LUA}wrk.body = {body}\n")
-        if body_bytes is not None:
-            script.write('wrk.headers["Content-Type"] = "text/plain"\n')
         if requests is not None:
             script.write(STOP_LUA.format(requests=requests))
         script.flush()

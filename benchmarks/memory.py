@@ -231,9 +231,12 @@ def crowded(idle: int, say: Say) -> Row:
                 stack.callback(connection.close)
                 ask(connection)
                 held.append(connection)
+            open_files = len(list(Path(f"/proc/{worker}/fd").iterdir()))
             load = harness.wrk(port, seconds=3, connections=ACTIVE_CONNECTIONS)
             for connection in held[::EVERY]:
                 ask(connection)
+        if open_files < idle:
+            raise RuntimeError(f"the worker holds {open_files} files for {idle} connections")
         if load.errors:
             raise RuntimeError(f"{load.errors} of {load.requests} requests failed")
     found = watch.row("worker", f"worker, {idle:,} idle and {ACTIVE_CONNECTIONS} active")

@@ -28,7 +28,8 @@ Served = AbstractContextManager[tuple[int, int]]
 class Peer:
     """One proxy to measure. serve: given the origin's and the copies' port.
 
-    settle_s: work that follows the answers is waited for so long. is_ours: mirrorproxy.
+    settle_s: work that follows the answers is waited for so long at least; 0 for
+    none. is_ours: mirrorproxy.
     """
 
     name: str
@@ -131,7 +132,7 @@ def aiohttp_proxy(origin_port: int, _copies: int) -> Iterator[tuple[int, int]]:
 
 
 PLAIN = Peer("nginx", nginx_plain)
-OURS = Peer("mirrorproxy capture", ours, settle_s=1.5, is_ours=True)
+OURS = Peer("mirrorproxy capture", ours, settle_s=1.0, is_ours=True)
 TRAEFIK = Peer("Traefik", traefik_plain)
 PEERS = (
     PLAIN,

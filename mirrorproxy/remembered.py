@@ -31,8 +31,7 @@ class Remembered(dict[K, V]):
 
     def __missing__(self, key: K) -> V:
         """Work out what is not known yet."""
-        value = self._work_out(key)
         if len(self) >= self._limit:
             self.clear()
-        self[key] = value
+        value = self[key] = self._work_out(key)
         return value

@@ -46,9 +46,14 @@ _MAX_REMEMBERED_CHARS = 2048
 
 def _usual_line(header: tuple[str, str]) -> bytes:
     name, value = header
-    if len(name) + len(value) > _MAX_REMEMBERED_CHARS or name.lower() == "connection":
+    lower = name.lower()
+    if lower == "connection" or len(name) + len(value) > _MAX_REMEMBERED_CHARS:
         raise _UnusualHeaderError
-    return _line(header)
+    return b"" if lower in _NOT_WRITTEN else _checked(f"{name}: {value}\r\n".encode("latin-1"))
+
+
+# The same few headers go out with every request: each is written and checked once.
+_known_line = Remembered(_usual_line).__getitem__
 
 
 def _line(header: tuple[str, str]) -> bytes:
@@ -56,14 +61,13 @@ def _line(header: tuple[str, str]) -> bytes:
     name, value = header
     if name.lower() in _NOT_WRITTEN:
         return b""
-    line = _latin1(f"{name}: {value}\r\n")
+    return _checked(_latin1(f"{name}: {value}\r\n"))
+
+
+def _checked(line: bytes) -> bytes:
     if line.count(b"\n") != 1 or not TRAILERS.fullmatch(line + b"\r\n"):
         raise ValueError("a header holds bytes that HTTP does not allow")
     return line
-
-
-# The same few headers go out with every request: each is written and checked once.
-_known_line = Remembered(_usual_line).__getitem__
 
 
 def _latin1(text: str) -> bytes:

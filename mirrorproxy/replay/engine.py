@@ -303,12 +303,15 @@ class Engine:
         clock_s = self._clock_s
         until_s = clock_s() + self._slice_s
         take = self._intake.take
-        while self._has_room(now_s):
+        # READING may come many times in a row while the window fills: room stays as it is then.
+        has_room = self._has_room(now_s)
+        while has_room:
             planned = take()
             if isinstance(planned, Planned):
                 shots, source = planned
                 for shot in shots:
                     self._offer(shot, source)
+                has_room = self._has_room(now_s)
             elif planned is Signal.PENDING:
                 return False
             elif planned is Signal.END:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -36,7 +36,7 @@ class Replacement(NamedTuple):
 
     values: the bare value for a mark, braces included, wherever it stands.
     headers: to set, by their names in lower case. removed: names, in lower
-    case, of headers to take out. anonymous: every sealed header and cookie is
+    case, of other headers to take out. anonymous: every sealed header and cookie is
     taken out too.
     """
 
@@ -44,11 +44,6 @@ class Replacement(NamedTuple):
     headers: Mapping[str, tuple[str, str]] = _NO_HEADERS
     removed: frozenset[str] = frozenset()
     anonymous: bool = False
-
-    @property
-    def touched(self) -> Set[str]:
-        """The names, in lower case, of headers that do not stay as they are."""
-        return self.removed | self.headers.keys()
 
 
 Offer = Callable[[Sequence[Credential]], Replacement | None]
@@ -196,7 +191,9 @@ def _header_offer(headers: Sequence[tuple[str, str]], token: str | None) -> Offe
         values = {mark_of(fingerprint): token} if token is not None else _NO_VALUES
         if place != "header" and token is not None:
             return Replacement(values)
-        return Replacement(values, given, frozenset({name.lower()} if place == "header" else ()))
+        lower = name.lower()
+        is_removed = place == "header" and lower not in given
+        return Replacement(values, given, frozenset({lower} if is_removed else ()))
 
     def offer(credentials: Sequence[Credential]) -> Replacement:
         chosen = credentials[0]

@@ -29,6 +29,7 @@ _NOT_SENT = (HOP_BY_HOP - {"connection"}) | {
 _MAX_REMEMBERED_CHARS = 2048
 
 _IS_SEALED = itemgetter(0)
+_NAME = itemgetter(1)
 _PAIR = itemgetter(2)
 
 
@@ -80,6 +81,11 @@ def set_header(headers: Sequence[Header], name: str, value: str) -> list[Header]
 def is_any_sealed(headers: Iterable[Header]) -> bool:
     """Tell whether any of the headers holds a mark or the trace of one."""
     return any(map(_IS_SEALED, headers))
+
+
+def names_of(headers: Iterable[Header]) -> Iterable[str]:
+    """Return the names of the headers, in lower case."""
+    return map(_NAME, headers)
 
 
 def pairs_of(headers: Iterable[Header]) -> Iterable[tuple[str, str]]:

@@ -96,14 +96,13 @@ def plan(exchange: Exchange, rules: RuleSet, seed: str, run: str) -> Plan:
 
 
 def _refusal(exchange: Exchange, head: Head) -> str | None:
-    request = exchange.request
+    request, response = exchange.request, exchange.response
     if head.is_replayed:
         return SKIP_REPLAYED
     if request.truncated:
         return SKIP_TRUNCATED
     if request.omitted is not None:
         return SKIP_OMITTED
-    response = exchange.response
     if request.method == "CONNECT" or (response is not None and response.status == 101):
         return SKIP_UPGRADE
     return None

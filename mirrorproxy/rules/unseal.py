@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus
-from xml.sax.saxutils import escape as escape_xml
 
 from mirrorproxy.marks import PATTERN, PATTERN_BYTES, contains_mark
 from mirrorproxy.rules.auth import Replacement
-from mirrorproxy.rules.heads import Header, header_of, value_of
+from mirrorproxy.rules.heads import Header, header_of, is_any_sealed, names_of, value_of
 
 _COOKIE_UNSAFE = re.compile(r'[\x00-\x20",;\\\x7f-\U0010ffff]')  # RFC 6265, 4.1.1
 
 
 _PERCENT, _BACKSLASH, _BRACE = b"%\\{"
+_XML_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"})
 _FEW_BRACES = 16
 _MARK_STARTS = (b"{h1", b"{H1")
 
@@ -57,25 +57,51 @@ def put_in(parts: Parts, replacement: Replacement) -> Parts:
 
 
 def _put_in_headers(headers: list[Header], replacement: Replacement) -> list[Header]:
-    """Return the headers with all of a replacement put in, in one pass."""
-    touched, waiting = replacement.touched, None
+    """Return the headers with all of a replacement put in."""
+    given, removed = replacement.headers, replacement.removed
+    names = list(names_of(headers))
+    result = list(headers)
+    repeated = False
+    for lower, pair in given.items():
+        if lower in names:
+            # Where the first of its name stood; repeats of it go.
+            at = names.index(lower)
+            result[at] = header_of((headers[at][2][0], pair[1]))
+            repeated = repeated or names.count(lower) > 1
+        else:
+            result.append(header_of(pair))
+    if repeated or (removed and not removed.isdisjoint(names)):
+        result = _without(result, removed, given)
+    if is_any_sealed(result):
+        result = [
+            _filled(one, replacement.values) if one[0] and one[1] not in given else one
+            for one in result
+        ]
+    return result
+
+
+def _without(
+    headers: list[Header], removed: Set[str], given: Mapping[str, tuple[str, str]]
+) -> list[Header]:
+    """Return the headers without those removed, and of those given the first alone."""
+    seen: set[str] = set()
     result: list[Header] = []
     for header in headers:
-        if not header[0] and header[1] not in touched:
-            result.append(header)
+        lower = header[1]
+        if lower in given:
+            if lower in seen:
+                continue
+            seen.add(lower)
+        elif lower in removed:
             continue
-        _, lower, (name, value) = header
-        if lower in replacement.headers:
-            if waiting is None:
-                waiting = dict(replacement.headers)
-            # Where the first of its name stood; repeats of it go.
-            if lower in waiting:
-                result.append(header_of((name, waiting.pop(lower)[1])))
-        elif lower not in touched:
-            escaped = _cookie_value if lower == "cookie" else str
-            result.append(header_of((name, _fill(value, replacement.values, escaped))))
-    result += map(header_of, (replacement.headers if waiting is None else waiting).values())
+        result.append(header)
     return result
+
+
+def _filled(header: Header, values: Mapping[str, str]) -> Header:
+    _, lower, (name, value) = header
+    escaped = _cookie_value if lower == "cookie" else str
+    return header_of((name, _fill(value, values, escaped)))
 
 
 def _quote_path(value: str) -> str:
@@ -116,7 +142,7 @@ def _escape_for(body: bytes, content_type: str) -> Callable[[str], str]:
     if content_type == "application/x-www-form-urlencoded":
         return quote_plus
     if "xml" in content_type or "html" in content_type:
-        return lambda value: escape_xml(value, {'"': "&quot;", "'": "&apos;"})
+        return lambda value: value.translate(_XML_ESCAPES)
     if content_type.startswith("multipart/"):
         return str
     if "json" in content_type or body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):

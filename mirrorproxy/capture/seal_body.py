@@ -22,6 +22,7 @@ from mirrorproxy.capture.seal_stages import (
     TokenScanner,
     Watched,
     WideText,
+    is_gzip,
 )
 from mirrorproxy.capture.seal_text import replace_marks, replace_tokens
 from mirrorproxy.capture.seal_values import Findings, Unsealable
@@ -110,9 +111,7 @@ def open_scanner(found: Findings, beginning: bytes, content_type: str, level: in
     if charset is not None:
         inner = content_type.partition(";")[0]
         wide = WideText(charset)
-        return LookedInto(
-            found, wide.decode, lambda probe: Sniffing(probe, inner, level + 1), is_declared=True
-        )
+        return LookedInto(found, wide.decode, lambda probe: Sniffing(probe, inner, level + 1))
     if kind == "multipart":
         return _open_multipart(found, content_type, level)
     start = beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -120,8 +119,8 @@ def open_scanner(found: Findings, beginning: bytes, content_type: str, level: in
         return JsonScanner(found)
     if kind == "form":
         return FormScanner(found)
-    if beginning[:3] == b"\x1f\x8b\x08":
-        return _look_into_compressed(found, "", level, is_declared=False)
+    if is_gzip(beginning):
+        return _look_into_compressed(found, "", level)
     if kind == "opaque":
         return Opaque()
     if kind == "xml" or (kind == "" and _is_xml(start)):
@@ -174,16 +173,13 @@ class _Encoded(Opaque):
         raise Unsealable("a part in a transfer encoding is not looked into")
 
 
-def _look_into_compressed(
-    found: Findings, content_type: str, level: int, *, is_declared: bool
-) -> Scanner:
+def _look_into_compressed(found: Findings, content_type: str, level: int) -> Scanner:
     if level >= _MAX_LEVEL:
         return Watched(found, is_strict=True)
     return LookedInto(
         found,
         Inflater().decode,
         lambda probe: _Tokens(probe, content_type, level + 1),
-        is_declared=is_declared,
     )
 
 
@@ -296,7 +292,7 @@ def open_body(
     if not encodings:
         return _Tokens(found, content_type or "")
     if len(encodings) == 1 and encodings[0] in ("gzip", "x-gzip", "deflate"):
-        return _look_into_compressed(found, content_type or "", 0, is_declared=True)
+        return _look_into_compressed(found, content_type or "", 0)
     return None
 
 

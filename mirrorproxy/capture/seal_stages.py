@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from mirrorproxy.capture.seal_multipart import Scanner
@@ -31,6 +32,7 @@ MAX_RATIO = 40
 _RATIO_SLACK = 256 * 1024
 _PIECE = 256 * 1024
 _MAX_LINE = 64 * 1024
+_MAX_HELD = 4 * MAX_SECRET_BYTES  # of an encoded body; encoding does not lengthen a text so much
 _mark_begun = re.compile(rb"\{(?:h(?:1(?::[0-9a-f]*+(?::[0-9a-f]*+)?)?)?)?\Z")
 
 
@@ -171,12 +173,11 @@ class MarkScanner:
 class LookedInto:
     """Passes on an encoded body whose content holds no secret.
 
-    Its bytes are passed on one piece late: the end of a piece may hold the
-    beginning of what only the next one completes.
+    Its bytes are held until the inner scanner has let go of all that they
+    decode to, and one piece longer: the end of a piece may hold the beginning
+    of what only the next one completes.
 
-    decode: yields what more bytes decode to, b"" ends the body; raises
-    Unsealable. is_declared: otherwise what cannot be decoded is no encoded
-    body after all, and is passed on.
+    decode: yields what more bytes decode to, b"" ends the body; raises Unsealable.
     """
 
     def __init__(
@@ -184,45 +185,40 @@ class LookedInto:
         found: Findings,
         decode: Callable[[bytes], Iterator[bytes]],
         open_inner: Callable[[Findings], Scanner],
-        *,
-        is_declared: bool,
     ) -> None:
         self._probe = found.probe()
         self._inner: Scanner = open_inner(self._probe)
         self._decode = decode
-        self._is_declared = is_declared
-        self._is_opaque = False
-        self._held = b""
+        self._decoded = 0
+        self._let_go = 0
+        self._held: deque[tuple[bytes, int]] = deque()  # with how much was decoded up to their end
+        self._held_bytes = 0
 
     def feed(self, data: bytes) -> bytes:
         """Take more; return what is known to be clean. Raises Unsealable."""
         self._look(data)
-        passed, self._held = self._held, data
-        return passed
+        self._held.append((data, self._decoded))
+        passed: list[bytes] = []
+        while len(self._held) > 1 and self._held[0][1] <= self._let_go:
+            passed.append(self._held.popleft()[0])
+        clean = b"".join(passed)
+        self._held_bytes += len(data) - len(clean)
+        if len(self._held) > 1 and self._held_bytes > _MAX_HELD:
+            raise Unsealable("an encoded body goes on and on without saying anything")
+        return clean
 
     def finish(self) -> bytes:
         """Return the rest. Raises Unsealable."""
         self._look(b"")
-        if not self._is_opaque:
-            self._inner.finish()
-            self._judge()
-        return self._held
+        self._inner.finish()
+        self._judge()
+        return b"".join(data for data, _ in self._held)
 
     def _look(self, data: bytes) -> None:
-        if self._is_opaque:
-            return
-        pieces = self._decode(data)
-        while True:
-            try:
-                piece = next(pieces, None)
-            except Unsealable:
-                if self._is_declared:
-                    raise
-                self._is_opaque = True
-                return
-            if piece is None:
-                return
-            self._inner.feed(piece)
+        for piece in self._decode(data):
+            self._decoded += len(piece)
+            # Where nothing was sealed, what comes out is as long as what went in.
+            self._let_go += len(self._inner.feed(piece))
             self._judge()
 
     def _judge(self) -> None:
@@ -230,38 +226,58 @@ class LookedInto:
             raise Unsealable("an encoded body holds a secret")
 
 
+def is_gzip(beginning: bytes) -> bool:
+    """Tell whether a body begins as gzip does: a method and flags that exist (RFC 1952, 2.3)."""
+    return beginning[:3] == b"\x1f\x8b\x08" and not beginning[3:4] > b"\x1f"
+
+
 class Inflater:
-    """Decompresses gzip (of several members) and deflate, with or without zlib's frame."""
+    """Decompresses gzip (of several members) and deflate, with or without zlib's frame.
+
+    The first two bytes of a member decide what it is, however they come.
+    """
 
     def __init__(self) -> None:
-        self._stream = zlib.decompressobj(wbits=47)
+        self._stream: zlib._Decompress | None = None
+        self._is_first = True
+        self._begun = b""  # of a member: less than tells what it is
         self._taken = 0
         self._given = 0
-        self._may_be_raw = True
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         """Yield what more bytes hold. Raises Unsealable if they are broken or grow too much."""
         self._taken += len(data)
         while data:
-            if self._stream.eof:
-                data = data.lstrip(b"\0")
-                if not data:
+            if self._stream is None:
+                data = self._begun + data
+                if not self._is_first:
+                    data = data.lstrip(b"\0")  # what pads a member
+                if len(data) < 2:
+                    self._begun = data
                     return
-                self._stream = zlib.decompressobj(wbits=47)
+                self._begun = b""
+                self._stream = zlib.decompressobj(wbits=_window_bits(data))
             try:
                 piece = self._stream.decompress(data, _PIECE)
             except zlib.error:
-                if not self._may_be_raw or self._given:
-                    raise Unsealable("a compressed body is broken") from None
-                self._may_be_raw = False
-                self._stream = zlib.decompressobj(wbits=-15)
-                continue
-            data = self._stream.unconsumed_tail or self._stream.unused_data
+                raise Unsealable("a compressed body is broken") from None
+            data = self._stream.unconsumed_tail
+            if self._stream.eof:
+                data = self._stream.unused_data
+                self._stream = None
+                self._is_first = False
             self._given += len(piece)
             if self._given > min(MAX_INFLATED_BYTES, self._taken * MAX_RATIO + _RATIO_SLACK):
                 raise Unsealable("a compressed body is too large inside")
             if piece:
                 yield piece
+
+
+def _window_bits(beginning: bytes) -> int:
+    if beginning[:2] == b"\x1f\x8b":
+        return 31
+    has_frame = beginning[0] & 15 == 8 and (beginning[0] << 8 | beginning[1]) % 31 == 0
+    return 15 if has_frame else -15  # RFC 1950, 2.2
 
 
 class WideText:

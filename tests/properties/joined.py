@@ -41,6 +41,7 @@ class OrderedTap(Tap):
     """Demands that it is told what happens in order, and of one end."""
 
     def __init__(self, head: RequestHead) -> None:
+        self.head = head
         self.number = int(head.target[1:]) if head.target[1:].isdigit() else -1
         self.body = bytearray()
         self.is_complete = False

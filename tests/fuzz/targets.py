@@ -1,0 +1,122 @@
+"""What is fuzzed: each target takes any bytes, and raises if a promise is broken.
+
+Plain functions, so that a finding becomes a test by calling them; `run` feeds
+them with atheris.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from hostile_wire import wire
+
+from mirrorproxy.capture.seal import Sealer, SealKey, SealPolicy
+from mirrorproxy.codec import MalformedRecord, UnsupportedVersion, body_of, decode_line, encode_line
+from mirrorproxy.errors import ConfigError
+from mirrorproxy.members import MAX_DAMAGES, Damage, pack, read_batches
+from mirrorproxy.rules.load import load_rules
+
+SECRET = b"S3cr3t-of-the-fuzzer"
+_CONTENT_TYPES = [
+    None, "application/json", "application/x-www-form-urlencoded", "text/plain", "text/xml",
+    "multipart/form-data; boundary=XX", "application/x-ndjson", "image/png",
+]  # fmt: skip
+_CODINGS = [None, None, "gzip", "deflate", "br"]
+_KEY = SealKey(b"0123456789abcdef0123456789abcdef")
+
+
+def record(data: bytes) -> None:
+    """A line is an exchange that survives being written again, or is refused."""
+    try:
+        exchange = decode_line(data)
+    except (MalformedRecord, UnsupportedVersion):
+        return
+    assert decode_line(encode_line(exchange)) == exchange
+    for message in filter(None, (exchange.request, exchange.response)):
+        try:
+            body_of(message)
+        except MalformedRecord:
+            continue
+
+
+def members(data: bytes) -> None:
+    """Any object is read to its end in bounded pieces; a sound member behind it is found."""
+    whole = data + pack(b'{"last":1}\n', 1)
+    lines: list[bytes] = []
+    damages = 0
+    for batch in read_batches(io.BytesIO(whole), 4096):
+        if isinstance(batch, Damage):
+            damages += 1
+            assert 0 <= batch.offset <= len(whole)
+            continue
+        for offset, line in batch:
+            assert 0 <= offset <= len(whole)
+            assert 0 < len(line) <= 4096
+            lines.append(line)
+    assert damages <= MAX_DAMAGES + 1
+    if not data:
+        assert lines == [b'{"last":1}']
+
+
+def rules(data: bytes) -> None:
+    """A rule file is compiled, or refused with one line that a user can read."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "rules.yaml")
+        path.write_bytes(data)
+        said = ""
+        try:
+            load_rules(path, {"NAME": "only-in-the-environment"})
+        except ConfigError as error:
+            said = str(error)
+        assert "\n" not in said
+        assert "only-in-the-environment" not in said
+
+
+def seal(data: bytes) -> None:
+    """Sealing never fails, whole and in pieces agree, and a planted secret never survives."""
+    if len(data) < 3:
+        return
+    content_type = _CONTENT_TYPES[data[0] % len(_CONTENT_TYPES)]
+    coding = _CODINGS[data[1] % len(_CODINGS)]
+    size = data[2] % 64 + 1
+    data = data[3:]
+    sealer = Sealer(SealPolicy(), _KEY)
+    whole = sealer.body(data, content_type, coding)
+    assert (whole.data is None) == (whole.omitted is not None)
+    stream = sealer.stream(content_type, coding)
+    pieces = [stream.feed(data[at : at + size]) for at in range(0, len(data), size)]
+    pieces.append(stream.finish())
+    assert stream.omitted == whole.omitted
+    if whole.omitted is None:
+        assert b"".join(pieces) == whole.data
+    text = data.decode("latin-1").replace("\r", "").replace("\n", "")
+    head = sealer.request("/" + text, [("Cookie", text), ("Authorization", text), ("X-A", text)])
+    assert len(head.headers) == 3
+    _plant(sealer, data)
+
+
+def _plant(sealer: Sealer, data: bytes) -> None:
+    """Put a secret where it must be found, with whatever the fuzzer likes around it."""
+    around = base64.b64encode(data).decode()
+    document = b'{"%b":[1,{"password":"%b"}],"x":"%b"}' % (b"a", SECRET, around.encode())
+    form = b"a=%b&token=%b&x=1" % (around.encode().replace(b"=", b""), SECRET)
+    kinds = [(document, "application/json"), (form, "application/x-www-form-urlencoded")]
+    for body, content_type in kinds:
+        sealed = sealer.body(body, content_type, None)
+        assert sealed.data is None or SECRET not in sealed.data
+    header = sealer.request("/?token=" + SECRET.decode(), [("X-Api-Key", SECRET.decode() + around)])
+    assert SECRET.decode() not in header.target
+    assert SECRET.decode() not in header.headers[0][1]
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "wire": wire,
+    "record": record,
+    "members": members,
+    "rules": rules,
+    "seal": seal,
+}

@@ -232,6 +232,23 @@ def test_a_secret_too_long_to_hold():
     assert in_pieces(form, [65536], FORM) == (form.replace(b"s3", S.encode()), None)
 
 
+@pytest.mark.parametrize(
+    "tail",
+    [
+        pytest.param(b"", id="nothing escaped"),
+        pytest.param(rb"\"", id="a quote"),
+        pytest.param(rb"\\", id="a backslash before the end"),
+        pytest.param(rb"\\\" \u0022,", id="both"),
+    ],
+)
+@pytest.mark.parametrize("piece", [65536, 65537])
+def test_what_is_escaped_does_not_end_a_long_string(tail, piece):
+    """Wherever the pieces part; the secret behind the string is sealed."""
+    picture = b"x" * (2 << 20) + tail + b"x" * 65536 + tail
+    data = b'{"picture":"' + picture + b'","password":"s3"}'
+    assert in_pieces(data, [piece], JSON) == (data.replace(b"s3", S.encode()), None)
+
+
 def test_names_in_any_spelling():
     """Separators and case do not matter, digits after a name neither."""
     for name in (

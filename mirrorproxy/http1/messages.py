@@ -49,7 +49,7 @@ def _usual_line(header: tuple[str, str]) -> bytes:
     lower = name.lower()
     if lower == "connection" or len(name) + len(value) > _MAX_REMEMBERED_CHARS:
         raise _UnusualHeaderError
-    return b"" if lower in _NOT_WRITTEN else _checked(f"{name}: {value}\r\n".encode("latin-1"))
+    return b"" if lower in _NOT_WRITTEN else _checked(name, value)
 
 
 # The same few headers go out with every request: each is written and checked once.
@@ -61,11 +61,13 @@ def _line(header: tuple[str, str]) -> bytes:
     name, value = header
     if name.lower() in _NOT_WRITTEN:
         return b""
-    return _checked(_latin1(f"{name}: {value}\r\n"))
+    return _checked(name, value)
 
 
-def _checked(line: bytes) -> bytes:
-    if line.count(b"\n") != 1 or not TRAILERS.fullmatch(line + b"\r\n"):
+def _checked(name: str, value: str) -> bytes:
+    line = _latin1(f"{name}: {value}\r\n")
+    # A colon would end the name early: another header, such as Transfer-Encoding.
+    if ":" in name or line.count(b"\n") != 1 or not TRAILERS.fullmatch(line + b"\r\n"):
         raise ValueError("a header holds bytes that HTTP does not allow")
     return line
 

@@ -67,6 +67,8 @@ def test_the_head_as_it_is_written(headers, body_length, head):
         pytest.param("POST", "/", [("A", "\0")], id="NUL"),
         pytest.param("POST", "/", [("A\r\nB", "c")], id="a second header in a name"),
         pytest.param("POST", "/", [("A ", "c")], id="a space before the colon"),
+        pytest.param("POST", "/", [("Content-Length:5", "")], id="a colon in a name"),
+        pytest.param("POST", "/", [("Te: x" + "e" * 3000, "")], id="a colon in a long name"),
         pytest.param("POST", "/", [("", "c")], id="no name"),
         pytest.param("POST", "/", [("A:b", "c"), ("A", "\u20ac")], id="no latin-1"),
         pytest.param("POST", "/", [("Long", "v" * 3000), ("A", "b\r\nE: 1")], id="beside a long"),

@@ -69,10 +69,11 @@ def assemble(
         credentials=credentials,
     )
     line = encode_line(exchange)
-    if len(line) > MAX_LINE_BYTES:
-        return _shorten(exchange, open_body)
     spill = tap.body.spill if tap.body is not None else None
-    return Committable(exchange, line, spill.commit if spill is not None else None)
+    commit = spill.commit if spill is not None else None
+    if len(line) > MAX_LINE_BYTES:
+        return _shorten(exchange, open_body, commit)
+    return Committable(exchange, line, commit)
 
 
 def _request(
@@ -138,8 +139,15 @@ def _response(tap: ExchangeTap, head: ResponseHead, sealer: Sealer, lines: LineR
     return response
 
 
-def _shorten(exchange: Exchange, open_body: Callable[[str], BodyFile]) -> Committable:
-    """Return a record whose line fits, by moving its body into an object of its own."""
+def _shorten(
+    exchange: Exchange,
+    open_body: Callable[[str], BodyFile],
+    commit: Callable[[], None] | None,
+) -> Committable:
+    """Return a record whose line fits, by moving its body into an object of its own.
+
+    commit: of the object that the body is in already, if it is.
+    """
     request, response = exchange.request, exchange.response
     data = body_of(request)
     if data:
@@ -152,7 +160,7 @@ def _shorten(exchange: Exchange, open_body: Callable[[str], BodyFile]) -> Commit
     if len(line) > MAX_LINE_BYTES:
         raise RecordTooLarge
     if not data or request.body_ref is None:
-        return Committable(exchange, line, None)
+        return Committable(exchange, line, commit)
     file = open_body(request.body_ref)
     try:
         file.write(data)

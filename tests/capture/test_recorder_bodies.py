@@ -152,6 +152,20 @@ def test_a_line_with_large_heads_leaves_the_answers_body_out():
     assert len(bench.writer.lines[0]) < MAX_LINE_BYTES
 
 
+def test_a_line_with_large_heads_keeps_the_body_it_names():
+    """A body that is on the spool already appears, whatever else has to go."""
+    bench = Bench(policy=ServicePolicy(response_body=True))
+    tap = bench.begin(method="POST", headers=f"X-Long: {'a' * 800_000}\r\n")
+    tap.request_data(b"b" * 700_000)
+    tap.request_end()
+    tap.response_head(answered("200 OK\r\nContent-Type: text/plain\r\n"))
+    tap.response_data(b"\x01" * 60_000)
+    tap.finish(1)
+    [file] = bench.writer.bodies
+    assert bench.exchanges[0].request.body_ref == file.ref
+    assert file.state == "committed"
+
+
 def test_heads_that_pass_a_line_by_themselves_are_dropped():
     """There is nothing left to take out: counted, and no file stays."""
     bench = Bench()

@@ -107,6 +107,8 @@ async def judge(
     strays = abs(ledger["captured"] - kept_back - len(unique))
     uncounted = max(0, len(missing) - dropped)
     twice = sum(count - 1 for count in markers.values())
+    if bodies := sum("body_ref" in one["request"] for one in found):
+        accounts.note = f"{bodies} with body objects"
     phantom = len(markers.keys() - origin.served.keys())
     accounts.unaccounted = gaps + strays + uncounted + twice
     if not ledger["balanced"] or gaps:

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 
 ANSWER_TIMEOUT_S = 30.0
 MARKER = re.compile(rb"/m/([a-z0-9-]+)")
+LARGE = "large"
+"""In markers whose bodies are too large for a record: they get an object of their own."""
 
 Writer = asyncio.StreamWriter
 Ending = Callable[[bytes, asyncio.StreamReader, Writer], Awaitable[None]]
@@ -26,12 +28,10 @@ Ending = Callable[[bytes, asyncio.StreamReader, Writer], Awaitable[None]]
 
 
 def body_of(marker: str) -> bytes:
-    """Return the body that belongs to a marker: 60 bytes to 4 KiB of JSON."""
+    """Return the body that belongs to a marker: 60 bytes to 4 KiB of JSON, or 700 KB."""
     digest = hashlib.sha256(marker.encode()).hexdigest()
-    return b'{"marker":"%b","text":"%b"}' % (
-        marker.encode(),
-        (digest * (1 + int(digest[:2], 16) % 62)).encode(),
-    )
+    times = 11_000 if LARGE in marker else 1 + int(digest[:2], 16) % 62
+    return b'{"marker":"%b","text":"%b"}' % (marker.encode(), (digest * times).encode())
 
 
 def request_for(marker: str, *, query: str = "", method: str = "POST") -> bytes:
@@ -155,7 +155,8 @@ class Load:
     """Clients that send one request after the other, and look at every answer.
 
     count: requests altogether. clients: connections at a time. pause_s: between
-    an answer and the next request. stop: set to end sooner.
+    an answer and the next request. large_every: one in so many has a body that
+    gets an object of its own, 0 for none. stop: set to end sooner.
     """
 
     address: tuple[str, int]
@@ -163,6 +164,7 @@ class Load:
     count: int
     clients: int = 12
     pause_s: float = 0.01
+    large_every: int = 0
     outcomes: list[Outcome] = field(default_factory=list)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -178,7 +180,8 @@ class Load:
         for number in self._left:
             if self.stop.is_set():
                 break
-            marker = f"{self.name}-{number}"
+            is_large = self.large_every and number % self.large_every == 0
+            marker = f"{self.name}-{LARGE if is_large else 'small'}-{number}"
             sent = time.monotonic()
             try:
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):

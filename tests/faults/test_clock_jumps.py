@@ -43,10 +43,10 @@ async def test_wall_clock_jumps(tmp_path: Path, report: Report) -> None:
         load = Load(running.address, "clock", 100_000, pause_s=0.03)
         task = asyncio.create_task(load.run())
         for jump_s in JUMPS_S:
-            await load.reached(len(load.outcomes) + 150)
+            await load.reached(len(load.outcomes) + 80)
             with open(skew, "r+b", 0) as file:
                 file.write(struct.pack("q", jump_s * 10**9))
-        await load.reached(len(load.outcomes) + 150)
+        await load.reached(len(load.outcomes) + 80)
         load.stop.set()
         await task
         ledger = await running.end()

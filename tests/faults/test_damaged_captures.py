@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from fault_accounts import Accounts, ledger_gaps
 from fault_capture import mirror, replay
 from fault_load import Load, MarkedOrigin, marked_origin
@@ -55,6 +56,7 @@ def lines_of(to: Path) -> list[bytes]:
     return lines
 
 
+@pytest.mark.fault
 async def test_damaged_segments(tmp_path: Path, report: Report) -> None:
     """Bytes overwritten while nothing runs: the next start counts what is gone, ships the rest."""
     dice = random.Random(7)
@@ -103,6 +105,7 @@ async def test_damaged_segments(tmp_path: Path, report: Report) -> None:
     assert (replayed["balanced"], replayed["exit"]) == (True, 1)
 
 
+@pytest.mark.fault
 async def test_damaged_objects(tmp_path: Path, report: Report) -> None:
     """Flipped bytes, a cut object: the replay counts the lines lost, and sends all others."""
     dice = random.Random(11)

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from fault_accounts import Accounts, judge
 from fault_capture import mirror
 from fault_load import Load, marked_origin
@@ -17,6 +18,7 @@ Report = Callable[[Accounts], None]
 LIMIT = 120
 
 
+@pytest.mark.fault
 async def test_descriptors_run_out(
     tmp_path: Path, report: Report, require_program: Callable[[str], str]
 ) -> None:

@@ -105,6 +105,7 @@ async def test_failing_writes_of_workers(tmp_path: Path, report: Report) -> None
     assert ledger["dropped"]["disk"] == accounts.dropped > 100
 
 
+@pytest.mark.fault
 async def test_failing_writes_of_the_shipper(tmp_path: Path, report: Report) -> None:
     """Neither object nor checkpoint can be written: records wait, and none is lost."""
     async with marked_origin() as origin, mirror(origin.url, tmp_path / "to") as running:
@@ -138,6 +139,7 @@ async def fill(running: Mirror) -> None:
     await until_recording(running)
 
 
+@pytest.mark.fault
 async def test_spool_at_its_limit(tmp_path: Path, report: Report) -> None:
     """--spool-limit: dropped as `spool_full` until the shipper has made room."""
     config = "spool: {limit: 300KiB, segment: 64KiB}\n"
@@ -155,6 +157,7 @@ async def test_spool_at_its_limit(tmp_path: Path, report: Report) -> None:
     assert ledger["dropped"]["spool full"] == accounts.dropped > 100
 
 
+@pytest.mark.fault
 async def test_full_disk(tmp_path: Path, report: Report, mount: Mount) -> None:
     """ENOSPC in the spool: dropped, counted; the shipper has kept room for its checkpoint."""
     spool = tmp_path / "spool"
@@ -181,6 +184,7 @@ async def test_full_disk(tmp_path: Path, report: Report, mount: Mount) -> None:
     assert ledger["dropped"]["disk"] > 100
 
 
+@pytest.mark.fault
 async def test_disk_filled_by_others(tmp_path: Path, report: Report, mount: Mount) -> None:
     """Not a byte is left, not even for a checkpoint: all goes on once there is room again."""
     spool = tmp_path / "spool"
@@ -210,6 +214,7 @@ async def test_disk_filled_by_others(tmp_path: Path, report: Report, mount: Moun
     assert ledger["dropped"]["disk"] > 100
 
 
+@pytest.mark.fault
 async def test_one_full_disk_for_all(tmp_path: Path, report: Report, mount: Mount) -> None:
     """Spool and capture fill one disk, as they may by default: all goes on once it has room."""
     to = tmp_path / "to"
@@ -237,6 +242,7 @@ async def test_one_full_disk_for_all(tmp_path: Path, report: Report, mount: Moun
     assert ledger["dropped"]["disk"] > 100
 
 
+@pytest.mark.fault
 async def test_full_target(tmp_path: Path, report: Report, mount: Mount) -> None:
     """The capture's disk is full: records wait in the spool, and go there once it has room."""
     to = tmp_path / "to"
@@ -258,6 +264,7 @@ async def test_full_target(tmp_path: Path, report: Report, mount: Mount) -> None
     assert (accounts.failed, accounts.dropped) == (0, 0)
 
 
+@pytest.mark.fault
 async def test_read_only_spool(tmp_path: Path, report: Report, mount: Mount) -> None:
     """EROFS for the next segment: dropped, counted, until the spool can be written again."""
     segments = tmp_path / "to" / ".spool" / "segments"

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +30,7 @@ async def test_worker(tmp_path: Path, report: Report, kills: int) -> None:
     dice = random.Random(kills)
     moments = []
     async with marked_origin(DELAY_S) as origin, mirror(origin.url, tmp_path / "to") as running:
-        load = Load(running.address, "worker", 400 * kills)
+        load = Load(running.address, "worker", 400 * kills, large_every=25)
         task = asyncio.create_task(load.run())
         for _ in range(kills):
             await asyncio.sleep(dice.uniform(0.2, 0.8))
@@ -46,12 +47,13 @@ async def test_worker(tmp_path: Path, report: Report, kills: int) -> None:
     assert accounts.failed <= kills * load.clients
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("kills", [SHORT, LONG])
 async def test_shipper(tmp_path: Path, report: Report, kills: int) -> None:
     """No request notices; lines may come twice, with the same id."""
     dice = random.Random(kills)
     async with marked_origin(DELAY_S) as origin, mirror(origin.url, tmp_path / "to") as running:
-        load = Load(running.address, "shipper", 400 * kills)
+        load = Load(running.address, "shipper", 400 * kills, large_every=25)
         task = asyncio.create_task(load.run())
         for _ in range(kills):
             await asyncio.sleep(dice.uniform(0.2, 0.8))
@@ -73,7 +75,7 @@ async def test_supervisor(tmp_path: Path, report: Report) -> None:
     port, to = free_port(), tmp_path / "to"
     async with marked_origin(DELAY_S) as origin, contextlib.AsyncExitStack() as stack:
         running = await stack.enter_async_context(mirror(origin.url, to, port=port))
-        load = Load(running.address, "supervisor", 100_000, clients=8)
+        load = Load(running.address, "supervisor", 100_000, clients=8, large_every=50)
         task = asyncio.create_task(load.run())
         for _ in range(kills):
             await asyncio.sleep(0.5)
@@ -101,7 +103,7 @@ async def test_everything(tmp_path: Path, report: Report, kills: int) -> None:
     port, to = free_port(), tmp_path / "to"
     moments, outages = [], []
     async with marked_origin(DELAY_S) as origin:
-        load = Load(("127.0.0.1", port), "everything", 100_000)
+        load = Load(("127.0.0.1", port), "everything", 100_000, large_every=25)
         task = None
         for _ in range(kills):
             async with mirror(origin.url, to, port=port) as running:
@@ -120,6 +122,51 @@ async def test_everything(tmp_path: Path, report: Report, kills: int) -> None:
         ledger, to, kills=moments, outages=outages,
     )  # fmt: skip
     report(accounts)
+
+
+@pytest.mark.fault
+@pytest.mark.timeout(400)
+async def test_at_random(tmp_path: Path, report: Report) -> None:
+    """Any process at any moment, the supervisor and all of them included."""
+    dice = random.Random(2026)
+    port, to = free_port(), tmp_path / "to"
+    killed: Counter[str] = Counter()
+    moments: list[float] = []
+    outages = []
+    async with marked_origin(DELAY_S) as origin, contextlib.AsyncExitStack() as stack:
+        running = await stack.enter_async_context(mirror(origin.url, to, port=port))
+        load = Load(running.address, "random", 100_000, large_every=50)
+        task = asyncio.create_task(load.run())
+        for _ in range(30):
+            await asyncio.sleep(dice.uniform(0.1, 1.0))
+            (victim,) = dice.choices(
+                ("worker", "shipper", "supervisor", "everything"), (10, 10, 2, 2)
+            )
+            killed[victim] += 1
+            if victim == "worker":
+                moments.append(kill(dice.choice(await running.workers())))
+                await running.wait_ready()
+            elif victim == "shipper":
+                kill(await running.shipper())
+            elif victim == "supervisor":
+                running.process.kill()
+                await running.process.wait()
+                orphaned = running
+                running = await stack.enter_async_context(mirror(origin.url, to, port=port))
+                await orphaned.wait_gone()
+            else:
+                moments.append(await running.kill_all())
+                running = await stack.enter_async_context(mirror(origin.url, to, port=port))
+                outages.append((moments[-1], time.monotonic()))
+        await finish(load, task)
+        await running.until(lambda status: status["ledger"]["in_flight"] == 0)
+        ledger = await running.end()
+    accounts = await judge(
+        "kill -9 at random", ", ".join(f"{count} {name}" for name, count in sorted(killed.items())),
+        load, origin, ledger, to, kills=moments, outages=outages,
+    )  # fmt: skip
+    report(accounts)
+    assert len(killed) == 4
 
 
 def kill(pid: int) -> float:

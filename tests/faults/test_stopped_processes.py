@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from fault_accounts import Accounts, judge
 from fault_capture import mirror
 from fault_load import Load, marked_origin
@@ -53,6 +54,7 @@ async def test_stopped_worker(tmp_path: Path, report: Report) -> None:
     assert 1.5 < noticed_s < 10
 
 
+@pytest.mark.fault
 async def test_stopped_bystanders(tmp_path: Path, report: Report) -> None:
     """Neither the shipper nor the supervisor is needed for a request, nor for its record."""
     async with marked_origin(0.01) as origin, mirror(origin.url, tmp_path / "to") as running:
@@ -74,6 +76,7 @@ async def test_stopped_bystanders(tmp_path: Path, report: Report) -> None:
     assert (accounts.failed, accounts.dropped, accounts.lost) == (0, 0, 0)
 
 
+@pytest.mark.fault
 async def test_everything_stopped(tmp_path: Path, report: Report) -> None:
     """As in a suspended machine: requests wait, no worker is taken for hung, nothing fails."""
     async with marked_origin(0.01) as origin, mirror(origin.url, tmp_path / "to") as running:

@@ -218,7 +218,7 @@ class Supervisor:
                     self._plan.worker_settings(worker.slot),
                     worker.listening.fileno(),
                 )
-                status = await self._watch(worker, child) if child else -1
+                status = await self._watch(worker, child) if child else None
                 await self._settle(worker.slot)
                 if self.is_draining:
                     break
@@ -242,6 +242,7 @@ class Supervisor:
             member.child = await Child.start(argv, settings, descriptors)
         except OSError as error:
             log.error("cannot start a process: %s", error.strerror or error)  # noqa: TRY400
+            member.state = "waiting"
             return None
         if self._aborted:
             member.child.kill()
@@ -319,8 +320,8 @@ class Supervisor:
             while not self._workers_ended.is_set():
                 shipper.started = loop.time()
                 child = await self._start_shipper()
-                status = await self._run_until_workers_end(child) if child else -1
-                if status is None:
+                status = await self._run_until_workers_end(child) if child else None
+                if child and status is None:
                     break
                 child = shipper.child = None
                 shipper.state = "waiting"
@@ -365,8 +366,10 @@ class Supervisor:
                     child.kill()
                     status = await child.wait()
                 # Other statuses are deaths, which another shipper makes up for.
-                if status in (0, 1) or loop.time() >= give_up:
+                if status in (0, 1):
                     return
+            if loop.time() >= give_up:
+                return
             child = None
             await asyncio.sleep(_DRAIN_RETRY_S)
         if child:
@@ -381,5 +384,7 @@ class Supervisor:
             pass
 
 
-def _manner(status: int) -> str:
+def _manner(status: int | None) -> str:
+    if status is None:
+        return "did not start"
     return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"

@@ -23,7 +23,13 @@ class Mirror:
     """A supervisor under test with its spool and address."""
 
     def __init__(
-        self, spool: Path, workers: int = 1, orphans: Sequence[int] = (), **settings: object
+        self,
+        spool: Path,
+        workers: int = 1,
+        orphans: Sequence[int] = (),
+        program: str = sys.executable,
+        ship_timeout_s: float = 5,
+        **settings: object,
     ) -> None:
         self.spool = spool
         (spool / "segments").mkdir(exist_ok=True)
@@ -34,12 +40,12 @@ class Mirror:
         common = {"spool": str(spool), **settings}
         self.supervisor = Supervisor(
             Plan(
-                worker=(sys.executable, CHILD, "worker"),
-                shipper=(sys.executable, CHILD, "shipper"),
+                worker=(program, CHILD, "worker"),
+                shipper=(program, CHILD, "shipper"),
                 worker_settings=lambda slot: json.dumps({**common, "slot": slot}).encode(),
                 shipper_settings=json.dumps({"spool": str(spool)}).encode(),
                 drain_timeout_s=5,
-                ship_timeout_s=5,
+                ship_timeout_s=ship_timeout_s,
             ),
             counters=self.counters,
             locks=self.locks,
@@ -186,6 +192,26 @@ async def test_worker_that_dies_at_start_is_not_started_in_a_spin(tmp_path: Path
         mirror.supervisor.abort()
         await run
         mirror.locks.close()
+
+
+async def test_processes_that_cannot_be_started_do_not_keep_the_end_waiting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said that they did not start, and draining gives up when its time is over."""
+    mirror = Mirror(tmp_path, program=str(tmp_path / "gone"), ship_timeout_s=0.1)
+    run = asyncio.create_task(mirror.supervisor.run())
+    try:
+        await until(lambda: mirror.supervisor.worker_statuses()[0].restarts > 0)
+        assert mirror.supervisor.unready() == ["worker 0 is waiting"]
+        mirror.supervisor.drain()
+        await asyncio.wait_for(run, 10)
+    finally:
+        mirror.supervisor.abort()
+        await run
+        mirror.locks.close()
+    assert "worker 0 did not start; starting another in 0.0 s" in caplog.text
+    assert "the shipper did not start; starting another in 0.0 s" in caplog.text
+    assert "killed by signal" not in caplog.text
 
 
 async def test_orphans_are_reconciled_once_they_let_go(tmp_path: Path) -> None:

@@ -172,8 +172,7 @@ def section(rates: Sequence[int], seconds: int, rounds: int, say: Say) -> Sectio
 
 def measure(plan: Plan, say: Say) -> list[Section]:
     """Measure the rates of a plan."""
-    # Start and end of a process disturb it: less than 3 s would measure these.
-    return [section(plan.pacing_rates, max(3, plan.gauge_s * 2), plan.gauge_rounds, say)]
+    return [section(plan.pacing_rates, plan.pacing_s, plan.gauge_rounds, say)]
 
 
 def main() -> int:

@@ -13,8 +13,9 @@ Say = Callable[[str], None]
 class Plan:
     """How much is measured.
 
-    rounds, seconds: of the side-by-side runs. gauge_rounds, gauge_s: of growth
-    and pacing, which have many rows. exchanges: sizes of captures and loads.
+    rounds, seconds: of the side-by-side runs. gauge_rounds, gauge_s: of what has
+    many rows. exchanges: sizes of captures and loads. warm_requests: that come
+    before memory is looked at, of steady_requests together.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Plan:
     seconds: int
     gauge_rounds: int
     gauge_s: int
+    pacing_s: int
     pacing_rates: tuple[int, ...]
     replay_shots: int
     connections: tuple[int, ...]
@@ -37,18 +39,19 @@ CONNECTIONS = (1, 10, 100, 1000)
 BODIES = (0, 1 << 10, 64 << 10, 1 << 20, 10 << 20)
 
 QUICK = Plan(
-    name="quick", rounds=5, seconds=2, gauge_rounds=3, gauge_s=1, pacing_rates=(500, 2000, 5000),
-    replay_shots=30_000, connections=CONNECTIONS, body_sizes=BODIES, exchanges=(10_000, 100_000),
-    warm_requests=30_000, steady_requests=300_000, transfer_bytes=1 << 30, idle_connections=10_000,
+    name="quick", rounds=5, seconds=2, gauge_rounds=3, gauge_s=1, pacing_s=3,
+    pacing_rates=(500, 2000, 5000), replay_shots=30_000, connections=CONNECTIONS, body_sizes=BODIES,
+    exchanges=(10_000, 100_000),
+    warm_requests=30_000, steady_requests=120_000, transfer_bytes=1 << 30, idle_connections=10_000,
 )  # fmt: skip
 FULL = Plan(
-    name="full", rounds=5, seconds=5, gauge_rounds=5, gauge_s=5, pacing_rates=(500, 2000, 5000),
-    replay_shots=100_000, connections=CONNECTIONS, body_sizes=BODIES,
+    name="full", rounds=5, seconds=5, gauge_rounds=5, gauge_s=3, pacing_s=20,
+    pacing_rates=(500, 2000, 5000), replay_shots=100_000, connections=CONNECTIONS, body_sizes=BODIES,
     exchanges=(10_000, 100_000, 1_000_000), warm_requests=30_000, steady_requests=300_000,
     transfer_bytes=1 << 30, idle_connections=10_000,
 )  # fmt: skip
 TRIAL = Plan(
-    name="trial", rounds=1, seconds=1, gauge_rounds=1, gauge_s=1, pacing_rates=(500,),
+    name="trial", rounds=1, seconds=1, gauge_rounds=1, gauge_s=1, pacing_s=2, pacing_rates=(500,),
     replay_shots=2_000, connections=(1, 10), body_sizes=(0, 1 << 20), exchanges=(2_000,),
     warm_requests=500, steady_requests=2_000, transfer_bytes=16 << 20, idle_connections=200,
 )  # fmt: skip

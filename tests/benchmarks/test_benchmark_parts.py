@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import itertools
+import json
 import subprocess
 import sys
 import time
@@ -10,7 +13,9 @@ import time
 import captures
 import growth
 import harness
+import peers
 import pytest
+import replay_cost
 from body_origin import ANSWER, Connection
 
 from mirrorproxy.codec import decode_line
@@ -64,6 +69,33 @@ def test_the_origin_answers_when_a_body_has_come_whole(parts, answers):
     assert transport.data == ANSWER * answers
     head, _, body = ANSWER.partition(b"\r\n\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
+
+
+@pytest.fixture(scope="module")
+def origin():
+    """An origin that reads bodies to their end; its port."""
+    with harness.body_origin() as port:
+        yield port
+
+
+def test_the_sender_of_comparison_sends_and_writes_every_outcome(origin, tmp_path):
+    """Each exchange of the capture once, with the target's answer."""
+    captures.write(tmp_path / "capture", 40, rate=2000)
+    sent = replay_cost.peer(tmp_path / "capture", origin, tmp_path, shots=40)
+    assert sent.answered == 40
+    outcomes = [json.loads(line) for line in (tmp_path / "peer.jsonl").read_text().splitlines()]
+    assert {one["status"] for one in outcomes} == {201}
+    assert {one["id"] for one in outcomes} == {one.id for one in exchanges(tmp_path / "capture")}
+
+
+def test_the_proxy_of_comparison_forwards(origin):
+    """The origin's answer comes back as it was."""
+    with peers.aiohttp_proxy(origin, 0) as (port, _):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("POST", "/orders?x=1", b'{"a":1}', {"Authorization": "Bearer t"})
+            response = connection.getresponse()
+            assert (response.status, response.read()) == (201, b'{"id":42,"ok":true}')
 
 
 def test_cpu_and_memory_are_those_of_the_whole_tree():

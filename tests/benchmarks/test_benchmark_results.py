@@ -219,6 +219,38 @@ def test_one_that_fails_does_not_stop_the_others(monkeypatch, capsys):
     assert "fails failed: no luck" in capsys.readouterr().err
 
 
+def test_a_run_is_compared_with_the_published_one(monkeypatch, tmp_path, capsys):
+    """The second run names what became worse; only `--publish` replaces what is published."""
+    published, apart = tmp_path / "published", tmp_path / "apart"
+    cost = iter([20, 30, 31])
+
+    def measure(plan, say):
+        return list(made([COST], [ours(COST, next(cost))]).sections)
+
+    monkeypatch.setattr(benchmarks, "HERE", published)
+    monkeypatch.setattr(benchmarks, "UNPUBLISHED", apart)
+    monkeypatch.setattr(benchmarks, "BENCHMARKS", {"cost": measure})
+    monkeypatch.setattr(benchmarks.machine, "busy_share", lambda: 0.01)
+    monkeypatch.setattr(benchmarks.machine, "versions", lambda: {"Python": "3.11"})
+    assert benchmarks.main(["--publish"]) == 0
+    assert "no earlier results" in (published / "RESULTS.md").read_text()
+    assert "worse" not in capsys.readouterr().out
+    assert benchmarks.main([]) == 0
+    line = "The cost, mirrorproxy, CPU: 20 us before, 30 us now: 50% worse"
+    assert f"worse: {line}\n" in capsys.readouterr().out
+    assert f"- {line}\n" in (apart / "RESULTS.md").read_text()
+    assert benchmarks.main(["--publish"]) == 0
+    assert "31 us now: 55% worse" in (published / "RESULTS.md").read_text()
+
+
+def test_results_that_cannot_be_read_are_said_to_be(monkeypatch, tmp_path, capsys):
+    """The run goes on without a comparison."""
+    (tmp_path / "results.json").write_text('{"v":1')
+    monkeypatch.setattr(benchmarks, "HERE", tmp_path)
+    assert benchmarks.last_published() is None
+    assert "the last results cannot be read" in capsys.readouterr().err
+
+
 def test_nothing_is_published_from_a_busy_machine(monkeypatch, capsys):
     """It ends before anything is measured."""
     monkeypatch.setattr(benchmarks.machine, "busy_share", lambda: 0.4)

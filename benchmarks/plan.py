@@ -40,15 +40,15 @@ BODIES = (0, 1 << 10, 64 << 10, 1 << 20, 10 << 20)
 
 QUICK = Plan(
     name="quick", rounds=5, seconds=2, gauge_rounds=3, gauge_s=1, pacing_s=3,
-    pacing_rates=(500, 2000, 5000), replay_shots=30_000, connections=CONNECTIONS, body_sizes=BODIES,
-    exchanges=(10_000, 100_000),
-    warm_requests=30_000, steady_requests=120_000, transfer_bytes=1 << 30, idle_connections=10_000,
+    pacing_rates=(500, 2000, 5000), replay_shots=30_000, connections=CONNECTIONS,
+    body_sizes=BODIES, exchanges=(10_000, 100_000), warm_requests=30_000,
+    steady_requests=120_000, transfer_bytes=1 << 30, idle_connections=10_000,
 )  # fmt: skip
 FULL = Plan(
     name="full", rounds=5, seconds=5, gauge_rounds=5, gauge_s=3, pacing_s=20,
-    pacing_rates=(500, 2000, 5000), replay_shots=100_000, connections=CONNECTIONS, body_sizes=BODIES,
-    exchanges=(10_000, 100_000, 1_000_000), warm_requests=30_000, steady_requests=300_000,
-    transfer_bytes=1 << 30, idle_connections=10_000,
+    pacing_rates=(500, 2000, 5000), replay_shots=100_000, connections=CONNECTIONS,
+    body_sizes=BODIES, exchanges=(10_000, 100_000, 1_000_000), warm_requests=30_000,
+    steady_requests=300_000, transfer_bytes=1 << 30, idle_connections=10_000,
 )  # fmt: skip
 TRIAL = Plan(
     name="trial", rounds=1, seconds=1, gauge_rounds=1, gauge_s=1, pacing_s=2, pacing_rates=(500,),

@@ -81,6 +81,10 @@ _ESCAPED = re.compile(_LETTER_ESCAPED.encode())
 NAMED, MARKED, TOKENED, ESCAPED = range(4)
 """What `Names.signs` can find: a sensitive name, a mark, a token, an escaped letter."""
 
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+# As bytes of UTF-8, or escaped in JSON or in a form; its case is not known by its bytes.
+_LETTER_BEYOND_ASCII = r"(?:[\x80-\xff]|\\u[0-9a-f]{4}|%[0-9a-f]{2})+"
+
 _SEGMENTS = re.compile(r"[\[\].:/]+")
 _NOT_LETTERS = re.compile(r"[^0-9a-z]+")
 
@@ -116,8 +120,8 @@ class Names:
         self.basic_user = policy.basic_user
         self._headers = {name.lower(): mode for name, mode in policy.headers.items()}
         self._cookies = {name.lower(): mode for name, mode in policy.cookies.items()}
-        self._fields = {name.lower(): mode for name, mode in policy.fields.items()}
-        chosen = [re2.escape(name) for name, mode in self._fields.items() if mode != "keep"]
+        self._fields = {name.casefold(): mode for name, mode in policy.fields.items()}
+        chosen = [_hint_of(name) for name, mode in policy.fields.items() if mode != "keep"]
         names = "|".join((*_NAMES, *chosen))
         options = _latin_options()
         self._named = re2.compile(names.encode(), options)
@@ -193,6 +197,14 @@ class Names:
         A colon after it is part of it. For valid JSON without backslashes.
         """
         return (found.span() for found in self._named_string.finditer(data))
+
+
+def _hint_of(name: str) -> str:
+    """Return a pattern that is found wherever a name may stand, in any case, escaped or not."""
+    spellings = dict.fromkeys((name.lower(), name.casefold()))
+    return "|".join(
+        _NOT_ASCII.sub(lambda _: _LETTER_BEYOND_ASCII, re2.escape(text)) for text in spellings
+    )
 
 
 def _is_secret(segment: str, in_query: bool) -> bool:

@@ -211,6 +211,24 @@ def test_fields_of_ones_own():
     assert body("ssn=s3", FORM, fields={"ssn": "seal"}).data == f"ssn={S}".encode()
 
 
+@pytest.mark.parametrize(
+    ("text", "content_type", "sealed"),
+    [
+        pytest.param('{"Paßwort":"s3"}', JSON, f'{{"Paßwort":"{S}"}}', id="as in the policy"),
+        pytest.param(r'{"Pa\u00dfwort":"s3"}', JSON, rf'{{"Pa\u00dfwort":"{S}"}}', id="escaped"),
+        pytest.param('{"PASSWORT":"s3"}', JSON, f'{{"PASSWORT":"{S}"}}', id="in capitals"),
+        pytest.param('{"ÖFFNER":"s3"}', JSON, f'{{"ÖFFNER":"{S}"}}', id="another case"),
+        pytest.param(r'{"\u00d6ffner":"s3"}', JSON, rf'{{"\u00d6ffner":"{S}"}}', id="both"),
+        pytest.param("%C3%96ffner=s3", FORM, f"%C3%96ffner={S}", id="in a form"),
+        pytest.param('{"affner":"s3"}', JSON, '{"affner":"s3"}', id="another name"),
+    ],
+)
+def test_fields_of_ones_own_beyond_ascii(text: str, content_type: str, sealed: str):
+    """A name of the policy's is found in any case, and escaped as clients do."""
+    policy = {"Paßwort": "seal", "öffner": "seal"}
+    assert body(text, content_type, fields=policy).data == sealed.encode()
+
+
 def test_credentials_name_the_field():
     """A sealed field is told once by name and fingerprint, a token with its claims."""
     found = body(f'{{"password":"s3","password":"s3","id_token":"{TOKEN}"}}').credentials

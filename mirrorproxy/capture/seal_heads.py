@@ -1,12 +1,12 @@
 """Heads: targets, header values and cookies, sealed in place.
 
-Pure, but for a bounded cache: the same few header lines come with every
-request. Text is latin-1, as in records: one character is one byte of the wire.
+Pure; what becomes of the few lines that come with every request is remembered
+by who reads them (`lines`). Text is latin-1, as in records: one character is one
+byte of the wire.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 
 from mirrorproxy.capture.seal_form import is_clean, seal_pairs
@@ -22,9 +22,6 @@ from mirrorproxy.record import Credential, HeaderList
 
 Sealed = tuple[tuple[str, str] | None, tuple[Credential, ...]]
 """A header line as it is recorded (None: dropped), and what was sealed in it."""
-
-_LINES_CACHED = 2048
-_MAX_CACHED_CHARS = 4096
 
 _COOKIE_HEADERS = frozenset({"cookie", "cookie2"})
 _SET_COOKIE_HEADERS = frozenset({"set-cookie", "set-cookie2"})
@@ -51,20 +48,16 @@ class Heads:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self._names = vault.names
-        self._cached = functools.lru_cache(_LINES_CACHED)(self.line)
 
     def lines(self, headers: HeaderList) -> tuple[HeaderList, list[Credential]]:
         """Return header lines sealed, and what was sealed in them."""
-        cached, line = self._cached, self.line
         kept: HeaderList = []
         credentials: list[Credential] = []
         for header in headers:
-            # What is long is not cached: the cache is bounded in bytes too.
-            sealed = cached(header) if len(header[1]) < _MAX_CACHED_CHARS else line(header)
-            if sealed[0] is not None:
-                kept.append(sealed[0])
-            if sealed[1]:
-                credentials += sealed[1]
+            sealed, found = self.line(header)
+            if sealed is not None:
+                kept.append(sealed)
+            credentials += found
         return kept, credentials
 
     def target(self, target: str) -> tuple[str, list[Credential]]:

@@ -48,8 +48,6 @@ _SUBJECTS = {
     "sharedkey": re.compile(r"([^:\s]+):"),
 }
 
-Named = tuple[str, str, str, Mode]
-
 
 class Unsealable(Exception):
     """The body holds, or may hold, a secret that cannot be replaced in place."""

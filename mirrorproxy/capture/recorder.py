@@ -31,6 +31,7 @@ from mirrorproxy.headers import REPLAY_HEADER, first
 from mirrorproxy.http1.heads import RequestHead, ResponseHead
 from mirrorproxy.http1.origin import Origin
 from mirrorproxy.metrics import INDEX, Slot
+from mirrorproxy.remembered import Remembered
 from mirrorproxy.spool.segment import SpoolFull
 
 _log = logging.getLogger("mirrorproxy.capture")
@@ -114,7 +115,7 @@ class Recorder:
         self._monotonic = monotonic
         self._breaker = Breaker()
         self._complaints = Complaints()
-        self._origins: dict[Origin, str] = {}
+        self._origin = Remembered[Origin, str](str, _ORIGINS_REMEMBERED).__getitem__
 
     def begin(
         self, head: RequestHead, *, service: str, upstream: Origin, peer: str, started_us: int
@@ -286,14 +287,6 @@ class Recorder:
         if tap.record_id is None:
             tap.record_id = new_id(tap.started_us)
         return tap.record_id
-
-    def _origin(self, upstream: Origin) -> str:
-        text = self._origins.get(upstream)
-        if text is None:
-            if len(self._origins) >= _ORIGINS_REMEMBERED:
-                self._origins.clear()
-            text = self._origins[upstream] = str(upstream)
-        return text
 
     def _complain(self, detail: str) -> None:
         if count := self._complaints.add(self._monotonic()):

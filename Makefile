@@ -4,6 +4,7 @@
 #   make test    the test suite
 #   make check   format, lint, types, import layers, Dockerfile, documentation
 #   make faults  kill, fill, stop and cut everything, and account for each request (some minutes)
+#   make fuzz    random bytes for FUZZ_SECONDS (60) through whatever reads what others wrote
 #   make bench   the benchmarks (some minutes); BENCHFLAGS=--full for all, --publish to write them down
 #   make conformance   the raw-byte tables, here and through nginx, HAProxy and Traefik
 #
@@ -15,8 +16,9 @@ BIN := $(VENV)/bin
 # Two workers by default; TESTS=tests/cli or TESTFLAGS=-x narrow a run.
 TESTS ?= tests
 TESTFLAGS ?= -n 2
+FUZZ_SECONDS ?= 60
 
-.PHONY: demo test check faults bench conformance format clean
+.PHONY: demo test check faults fuzz bench conformance format clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.run-installed
@@ -35,6 +37,9 @@ check: $(VENV)/.dev-installed
 
 faults: $(VENV)/.dev-installed
 	@$(BIN)/python -m pytest --all-faults --faults-page docs/faults.md tests/faults
+
+fuzz: $(VENV)/.fuzz-installed
+	@$(BIN)/python tests/fuzz/run.py $(FUZZ_SECONDS)
 
 bench: $(VENV)/.dev-installed .cache/mitmproxy/.installed
 	@$(BIN)/python benchmarks/run.py $(BENCHFLAGS)
@@ -73,3 +78,8 @@ $(VENV)/.dev-installed: pyproject.toml | $(BIN)/python
 	@echo "installing mirrorproxy and its tools into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,dev]'
 	@touch $@ $(VENV)/.run-installed
+
+# Without it `make fuzz` says so, and fails in CI.
+$(VENV)/.fuzz-installed: $(VENV)/.dev-installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]' && touch $@ || \
+		echo "atheris could not be installed" >&2

@@ -8,6 +8,16 @@ import httptools
 
 Pairs = list[tuple[bytes, bytes]]
 
+KNOWN = {
+    "Invalid method encountered": "llhttp knows a list of methods; RFC 9110, 9.1 lets any token be",
+    "Expected space after method": "likewise: of a method that begins like one of them",
+    "Invalid char in url": "only strict listeners refuse bytes that RFC 3986 gives no place",
+    "Invalid character in url": "likewise",
+    "Unexpected char in url": "likewise",
+    "Expected HTTP/2 Connection Preface": "PRI is a method like any other to HTTP/1.1",
+}
+"""llhttp's words -> why the proxy accepts what these refuse."""
+
 
 @dataclass
 class Opinion:

@@ -1,7 +1,7 @@
 """What the proxy's grammar accepts, llhttp accepts too, and reads the same in it.
 
 The other way round is no aim: llhttp is laxer. Where it is stricter, or reads
-something else, `KNOWN` says so and why that does no harm.
+something else, `oracle.KNOWN` says so and why that does no harm.
 """
 
 from __future__ import annotations
@@ -10,22 +10,13 @@ import re
 
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from oracle import Opinion, request_opinion, response_opinion
+from oracle import KNOWN, Opinion, request_opinion, response_opinion
 
 from mirrorproxy.errors import PeerError
 from mirrorproxy.http1.body import decoder
 from mirrorproxy.http1.grammar import CHUNKED, UNTIL_CLOSE
 from mirrorproxy.http1.heads import RequestHead, ResponseHead, parse_request, parse_response
 from mirrorproxy.record import HeaderList
-
-KNOWN = {
-    "Invalid method encountered": "llhttp knows a list of methods; RFC 9110, 9.1 lets any token be",
-    "Invalid char in url": "only strict listeners refuse bytes that RFC 3986 gives no place",
-    "Invalid character in url": "likewise",
-    "Unexpected char in url": "likewise",
-    "Expected HTTP/2 Connection Preface": "PRI is a method like any other to HTTP/1.1",
-}
-"""llhttp's words -> why the proxy accepts what these refuse."""
 
 names = st.sampled_from(
     [

@@ -1,5 +1,6 @@
 """The wire engine: HTTP/1.x as bytes and callbacks, for the proxy and the replay sender alike.
 
-`grammar`, `messages` and `body` are pure; `server`, `client` and `pool` put them
-on transports. Nothing here knows of capturing, rules or records' meaning.
+`grammar`, `lines`, `heads`, `messages` and `body` turn bytes into values and back;
+`server`, `client` and `pool` put them on transports. Nothing here knows of
+capturing, rules or records' meaning.
 """

@@ -41,7 +41,32 @@ _NOT_ONWARD = frozenset({
 """Of the steering lines, those that belong to one connection or routed the request here."""
 
 
-class RequestHead:
+class _Head:
+    """What heads of either kind have. raw: with the final empty line. lines: the header lines."""
+
+    raw: bytes
+    lines: list[Line]
+    _is_steered = False
+
+    @property
+    def block(self) -> bytes:
+        """The header lines, each with its CRLF."""
+        return self.raw[self.raw.index(b"\n") + 1 : -2]
+
+    def values(self, name: str) -> list[bytes]:
+        """Return the lower-case values of the headers of a lower-case name, in order."""
+        return [line.value for line in self.lines if line.name == name]
+
+    def connection_options(self) -> list[bytes]:
+        """Return what Connection names, lower-case; nothing for a mere keep-alive."""
+        return members(self.values("connection")) if self._is_steered else []
+
+    def headers(self) -> HeaderList:
+        """Return the headers as received, as latin-1 text."""
+        return [line.pair for line in self.lines]
+
+
+class RequestHead(_Head):
     """One request's head.
 
     method, target: as received. version: 0 or 1, the minor version. raw: the
@@ -58,7 +83,6 @@ class RequestHead:
     app: bytes | None = None
     framing = 0
     is_plain = True
-    _is_steered = False
 
     def __init__(
         self, raw: bytes, start: tuple[bytes, bytes, bytes], lines: list[Line], *, strict: bool
@@ -116,23 +140,6 @@ class RequestHead:
         if apps:
             self.app = apps[-1]
 
-    @property
-    def block(self) -> bytes:
-        """The header lines, each with its CRLF."""
-        return self.raw[self.raw.index(b"\n") + 1 : -2]
-
-    def values(self, name: str) -> list[bytes]:
-        """Return the lower-case values of the headers of a lower-case name, in order."""
-        return [line.value for line in self.lines if line.name == name]
-
-    def connection_options(self) -> list[bytes]:
-        """Return what Connection names, lower-case; nothing for a mere keep-alive."""
-        return members(self.values("connection")) if self._is_steered else []
-
-    def headers(self) -> HeaderList:
-        """Return the headers as received, as latin-1 text."""
-        return [line.pair for line in self.lines]
-
     def onward(self, upstream: Origin, base_path: str = "") -> bytes:
         """Return the head to send to the upstream, framing included.
 
@@ -154,7 +161,7 @@ class RequestHead:
         return b"\r\n".join((b"%b %b HTTP/1.1" % (self.method, target), *lines, b"\r\n"))
 
 
-class ResponseHead:
+class ResponseHead(_Head):
     """One response's head; the same meanings as in `RequestHead`.
 
     framing: body length in bytes, CHUNKED or UNTIL_CLOSE; 0 where the status or
@@ -165,7 +172,6 @@ class ResponseHead:
 
     is_chunked = False
     is_plain = True
-    _is_steered = False
 
     def __init__(
         self, raw: bytes, start: tuple[bytes, bytes], lines: list[Line], *, to_head: bool
@@ -204,23 +210,6 @@ class ResponseHead:
         # for a body: the next reader may not know that.
         no_body = to_head or status < 200 or status in (204, 304)
         self.framing = 0 if no_body else framing
-
-    @property
-    def block(self) -> bytes:
-        """The header lines, each with its CRLF."""
-        return self.raw[self.raw.index(b"\n") + 1 : -2]
-
-    def values(self, name: str) -> list[bytes]:
-        """Return the lower-case values of the headers of a lower-case name, in order."""
-        return [line.value for line in self.lines if line.name == name]
-
-    def connection_options(self) -> list[bytes]:
-        """Return what Connection names, lower-case; nothing for a mere keep-alive."""
-        return members(self.values("connection")) if self._is_steered else []
-
-    def headers(self) -> HeaderList:
-        """Return the headers as received, as latin-1 text."""
-        return [line.pair for line in self.lines]
 
     def onward(self, *, chunked: bool, connection: bytes) -> bytes:
         """Return the head to send to the client.

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mirrorproxy.keys import BODIES
+from mirrorproxy.spool.files import is_unlocked
 from mirrorproxy.spool.room import Room
 
 _PART = ".part"
@@ -86,7 +87,7 @@ def sweep(spool: Path, before_s: float) -> int:
         try:
             if os.stat(path).st_mtime >= before_s:
                 continue
-            if path.endswith(_PART) and not _is_unlocked(path):
+            if path.endswith(_PART) and not is_unlocked(path):
                 continue
             os.unlink(path)
             removed += 1
@@ -111,14 +112,3 @@ def _files(folder: str, depth: int = 0) -> Iterator[str]:
             os.rmdir(folder)
         except OSError:  # a worker has just put a body into it
             return
-
-
-def _is_unlocked(path: str) -> bool:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
-    return True

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import msgspec
 
+from mirrorproxy.spool.files import private
+
 _log = logging.getLogger(__name__)
 
 _FILE = "checkpoint.json"
@@ -109,7 +111,7 @@ def _keep_reserve(spool: Path) -> None:
         return
     temporary = path.with_name(f".{path.name}.part")
     try:
-        with open(temporary, "wb", opener=_private) as file:
+        with open(temporary, "wb", opener=private) as file:
             # Written rather than allocated: not every file system can allocate.
             file.write(bytes(_RESERVE_BYTES))
         temporary.replace(path)
@@ -117,7 +119,3 @@ def _keep_reserve(spool: Path) -> None:
         if error.errno not in _FULL:
             raise
         temporary.unlink(missing_ok=True)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -11,6 +11,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mirrorproxy.spool.files import private
+
 QUARANTINE = "quarantine"
 DEFAULT_LIMIT_BYTES = 256 * 1024 * 1024
 
@@ -36,7 +38,7 @@ class Quarantine:
             return False
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = path.with_name(f".{name}.part")
-        with open(temporary, "wb", opener=_private) as file:
+        with open(temporary, "wb", opener=private) as file:
             file.write(lines)
             file.flush()
             os.fsync(file.fileno())
@@ -54,7 +56,3 @@ class Quarantine:
             for folder, _, files in os.walk(self._folder)
             for file in files
         )
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

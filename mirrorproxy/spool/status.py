@@ -5,10 +5,11 @@ Owns ``shipper-status.json``. Advice only: nothing is ever resumed from it.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
+
+from mirrorproxy.spool.files import private
 
 _FILE = "shipper-status.json"
 
@@ -50,7 +51,7 @@ def write_status(spool: Path, status: ShipperStatus) -> None:
     """Replace the status file. Raises OSError."""
     path = spool / _FILE
     temporary = path.with_name(f".{path.name}.part")
-    with open(temporary, "wb", opener=_private) as file:
+    with open(temporary, "wb", opener=private) as file:
         file.write(msgspec.json.encode(status))
     temporary.replace(path)
 
@@ -61,7 +62,3 @@ def read_status(spool: Path) -> ShipperStatus | None:
         return _decoder.decode((spool / _FILE).read_bytes())
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

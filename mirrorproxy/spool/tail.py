@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mirrorproxy.spool.checkpoint import Totals
+from mirrorproxy.spool.files import is_unlocked
 from mirrorproxy.spool.segment import SEGMENTS, SegmentName, parse_name
 
 Fate = Literal["shipped", "quarantined", "discarded", "torn"]
@@ -218,7 +219,7 @@ class Tail:
 
     def _look(self, segment: Segment, now: float) -> None:
         size = os.stat(segment.path).st_size
-        if size == segment.size and _is_unlocked(segment.path):
+        if size == segment.size and is_unlocked(segment.path):
             # Only what is measured after the lock was seen free is the last word.
             size = os.stat(segment.path).st_size
             segment.final = True
@@ -265,17 +266,6 @@ def _count(path: Path, start: int) -> tuple[int, int]:
                 end = at + chunk.rfind(b"\n") + 1
             at += len(chunk)
     return lines, end
-
-
-def _is_unlocked(path: Path) -> bool:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)
-    return True
 
 
 def _delete(segment: Segment) -> bool:

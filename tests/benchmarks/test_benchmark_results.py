@@ -243,6 +243,22 @@ def test_a_run_is_compared_with_the_published_one(monkeypatch, tmp_path, capsys)
     assert "31 us now: 55% worse" in (published / "RESULTS.md").read_text()
 
 
+def test_a_run_that_failed_is_not_published(monkeypatch, tmp_path):
+    """The next comparison would miss what failed."""
+
+    def fails(plan, say):
+        raise RuntimeError("no luck")
+
+    monkeypatch.setattr(benchmarks, "HERE", tmp_path / "published")
+    monkeypatch.setattr(benchmarks, "UNPUBLISHED", tmp_path / "apart")
+    monkeypatch.setattr(benchmarks, "BENCHMARKS", {"cost": fails})
+    monkeypatch.setattr(benchmarks.machine, "busy_share", lambda: 0.01)
+    monkeypatch.setattr(benchmarks.machine, "versions", lambda: {"Python": "3.11"})
+    assert benchmarks.main(["--publish"]) == 1
+    assert not (tmp_path / "published").exists()
+    assert (tmp_path / "apart/results.json").exists()
+
+
 def test_results_that_cannot_be_read_are_said_to_be(monkeypatch, tmp_path, capsys):
     """The run goes on without a comparison."""
     (tmp_path / "results.json").write_text('{"v":1')

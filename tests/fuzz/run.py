@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,9 +58,14 @@ def main(arguments: list[str]) -> int:
     seconds = max(1, int(arguments[0]) // len(names))
     failed = []
     for name in names:
-        print(f"fuzzing {name} for {seconds} s", flush=True)
         command = [sys.executable, str(HERE / "run.py"), "--one", name, str(seconds)]
-        if subprocess.run(command, check=False, timeout=seconds + 120).returncode:
+        done = subprocess.run(
+            command, check=False, timeout=seconds + 120, capture_output=True, text=True
+        )
+        inputs = re.search(r"number_of_executed_units: (\d+)", done.stderr)
+        print(f"{name}: {inputs[1] if inputs else 'no'} inputs in {seconds} s", flush=True)
+        if done.returncode:
+            print(done.stdout[-4000:], done.stderr[-4000:], sep="\n", file=sys.stderr)
             failed.append(name)
     if failed:
         print(f"broken: {', '.join(failed)}; see {CACHE}", file=sys.stderr)

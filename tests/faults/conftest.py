@@ -28,11 +28,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--all-faults", default=False):
-        return
-    long = [item for item in items if item.get_closest_marker("fault")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
+        # What has a long form need not run in the short one as well.
+        left_out = [item for item in items if item.name.endswith("[short]")]
+    else:
+        left_out = [item for item in items if item.get_closest_marker("fault")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ COLUMNS = (
     ("repeated", "repeated lines"),
     ("replayed", "replayed"),
     ("unaccounted", "unaccounted"),
-    ("note", ""),
+    ("note", "remark"),
 )
 BEGIN = "<!-- figures: written by make faults -->"
 END = "<!-- end of figures -->"

@@ -193,6 +193,8 @@ class Engine:
             flight = upcoming.popleft()
             if flight.is_loaded:
                 self._lanes[flight.shot.target].admit(flight)
+            else:
+                flight.is_overdue = True
         for lane in self._lanes.values():
             if lane.waiting:
                 lane.pump(now_s)
@@ -215,7 +217,7 @@ class Engine:
             self._in_flight.remove(flight)
         except KeyError:
             return
-        latency_us = max(int((self._clock_s() - flight.sent_s) * 1e6), 0)
+        latency_us = int((self._clock_s() - flight.sent_s) * 1e6)
         shot = flight.shot
         lane = self._lanes[shot.target]
         lane.in_flight -= 1
@@ -272,7 +274,8 @@ class Engine:
             self._drop(flight, UNSENDABLE)
             return
         flight.is_loaded = True
-        if flight.due_s <= self._clock_s():
+        # One whose turn has not come yet still stands in _upcoming, even if it is due by now.
+        if flight.is_overdue:
             self._lanes[shot.target].admit(flight)
             self._wake()
 
@@ -334,9 +337,10 @@ class Engine:
         if not _write_head(flight):
             self._shed(flight, UNSENDABLE)
             return
-        flight.size = len(flight.head) + len(shot.body) + _FLIGHT_BYTES
-        self._held_bytes += flight.size
+        flight.size = size = len(flight.head) + len(shot.body) + _FLIGHT_BYTES
+        self._held_bytes += size
         if not flight.is_loaded:
+            flight.is_overdue = not self._is_paced
             self._to_load.append(flight)
             self._unloaded.add(flight)
         if self._is_paced:
@@ -351,8 +355,11 @@ class Engine:
             self._schedule = Schedule(self._clock_s() + START_DELAY_S, started_us, self._speed)
             self._last_due_s = self._schedule.origin_s
         # What came behind its turn is due when its turn was noticed, not in the past.
-        self._last_due_s = max(self._last_due_s, self._schedule.due_s(started_us))
-        return self._last_due_s
+        due_s = self._schedule.due_s(started_us)
+        if due_s < self._last_due_s:
+            return self._last_due_s
+        self._last_due_s = due_s
+        return due_s
 
     def _until_needed(self, now_s: float) -> float:
         if any(lane.waiting for lane in self._lanes.values()):

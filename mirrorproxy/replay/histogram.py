@@ -34,7 +34,8 @@ class Histogram:
         if 0 <= value < _LINEAR:
             self._counts[value] += 1
         else:
-            value = min(max(value, 0), _MAX_VALUE)
+            if not 0 <= value <= _MAX_VALUE:
+                value = 0 if value < 0 else _MAX_VALUE
             self._counts[_bucket(value)] += 1
         if value > self._above:
             self.max = self._above = value

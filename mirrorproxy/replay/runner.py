@@ -19,6 +19,7 @@ from mirrorproxy.http1.limits import ClientLimits
 from mirrorproxy.http1.origin import Origin
 from mirrorproxy.http1.pool import Pool
 from mirrorproxy.outcome import Outcome
+from mirrorproxy.remembered import Remembered
 from mirrorproxy.replay.engine import Engine, IntakeLike
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.ledger import Ledger
@@ -56,6 +57,7 @@ class Runner:
         self._on_unreadable = on_unreadable
         self._drain_s = drain_s
         self._origins: dict[tuple[str, str, int], Origin] = {}
+        self._methods = Remembered[str, bytes](lambda method: method.encode("latin-1"))
         # Every connection that the limits allow is worth keeping.
         most = max((limit.concurrency for limit in limits.values()), default=1)
         self._pool = Pool(ClientLimits(max_idle=most), tls)
@@ -144,7 +146,7 @@ class Runner:
             origin = self._origins[shot.origin] = Origin(*shot.origin)
         self._pool.request(
             origin,
-            shot.method.encode("latin-1"),
+            self._methods[shot.method],
             flight.head,
             shot.body,
             flight,

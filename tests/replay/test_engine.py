@@ -280,6 +280,21 @@ ACTIONS = st.lists(
 )
 
 
+def test_a_body_that_comes_between_two_turns_is_sent_once():
+    """Its shot is due by then, but its turn is the next."""
+    range_ = Range([shot(0.0, **REF), shot(0.5, **REF)])
+    range_.pass_time(0.4)
+    for flight in range_.loading:
+        range_.now_s = max(range_.now_s, flight.due_s + 0.0001)
+        loaded = shot(0.0, method="POST", body=b"abc", body_length=3)
+        range_.engine.loaded(flight, loaded)
+    range_.pass_time(0.1)
+    assert len(range_.sent) == 2
+    range_.answer_all()
+    assert range_.ledger.is_balanced
+    assert range_.ledger.answered == 2
+
+
 @given(
     plans=st.lists(
         st.tuples(st.floats(0, 3), st.sampled_from(["a", "b"]), st.booleans()), max_size=40

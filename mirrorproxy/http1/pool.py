@@ -95,7 +95,7 @@ class Pool:
             self._request_on_fresh(origin, method, head, body, receiver, total_s)
             return
         if method in IDEMPOTENT:
-            again = (origin, method, head, body, total_s)
+            again = (origin, method, head, body, self._loop.time() + total_s)
             receiver = _OnceMore(self, connection, again, receiver)
         _send(connection, method, head, body, receiver, total_s)
 
@@ -220,8 +220,10 @@ class _OnceMore(Receiver):
         if self._connection.answered or failure.kind not in ("reset", "closed_early"):
             self._receiver.on_failure(failure)
             return
-        origin, method, head, body, total_s = self._again
-        self._pool._request_on_fresh(origin, method, head, body, self._receiver, total_s)
+        origin, method, head, body, ends_s = self._again
+        pool = self._pool
+        left_s = ends_s - pool._loop.time()
+        pool._request_on_fresh(origin, method, head, body, self._receiver, left_s)
 
 
 def _connect_failure(origin: Origin, error: Exception) -> Failure:

@@ -180,6 +180,44 @@ async def test_an_answer_that_takes_too_long(pool, listen) -> None:
     assert answer.failure.kind == "response_timeout"
 
 
+class ShiftedLoop:
+    """The running loop, with a clock that a test can put forward."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ahead_s = 0.0
+
+    def time(self) -> float:
+        return self._loop.time() + self.ahead_s
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loop, name)
+
+
+async def test_a_second_try_has_only_the_time_that_is_left(pool, listen, monkeypatch) -> None:
+    """A kept connection that dies late does not double the time-out."""
+    loop = ShiftedLoop()
+    monkeypatch.setattr(pool, "_loop", loop)
+    given_s = []
+    fresh = pool._request_on_fresh
+    monkeypatch.setattr(
+        pool, "_request_on_fresh", lambda *request: (given_s.append(request[-1]), fresh(*request))
+    )
+
+    def serve(_peer: Peer, connection: int, request: int) -> bytes | None:
+        if (connection, request) != (0, 2):
+            return OK
+        loop.ahead_s = 6.0
+        return None
+
+    peer = Peer(serve)
+    origin = await listen(peer.handle)
+    await ask(pool, origin)
+    assert (await ask(pool, origin, timeout_s=10.0)).body == b"ok"
+    assert len(given_s) == 2
+    assert given_s[1] <= 4.0
+
+
 def _certificate(directory: Path) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "upstream.test")])

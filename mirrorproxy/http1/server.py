@@ -371,7 +371,7 @@ class ServerConnection(asyncio.Protocol):
         if handler is None:
             self._service.refused(error.status)
         else:
-            handler.client_gone("bad_request" if error.status == 400 else "client_stalled")
+            handler.client_gone("client_stalled" if error.status == 408 else "bad_request")
         if self.answer_started:
             self.cut()
         else:

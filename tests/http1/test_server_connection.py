@@ -173,6 +173,16 @@ def test_a_head_beyond_the_limit_is_a_431() -> None:
             assert server.refused == [status]
 
 
+def test_trailers_that_are_too_long_are_a_bad_request() -> None:
+    """The client did not stall: it sent too much."""
+    server = Server()
+    server.receive(
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"y" * 70_000
+    )
+    assert server.requests[0].events == ["bad_request"]
+    assert server.transport.written.startswith(b"HTTP/1.1 431 ")
+
+
 def test_a_bad_chunk_ends_the_request_and_the_connection() -> None:
     """The handler learns it, the client gets a 400, and nothing behind it is read as a request."""
     server = Server()

@@ -2,7 +2,7 @@
 
 Owns the file's shape, its defaults and the rules between keys. It opens no
 socket and makes no directory. Command-line options are laid over the file by
-`commands.capture`; the keys are documented in ``docs/configuration.md``.
+`commands.capture_options`; the keys are documented in ``docs/configuration.md``.
 """
 
 from __future__ import annotations
@@ -322,8 +322,7 @@ def _spool(config: CaptureConfig, fail: Fail) -> SpoolSettings:
 def _seal(seal: SealConfig) -> SealSettings:
     return SealSettings(
         headers={name.lower(): mode for name, mode in seal.headers.items()},
-        # Cookie names are the only ones whose case counts (RFC 6265, 4.1.1).
-        cookies=seal.cookies,
+        cookies={name.lower(): mode for name, mode in seal.cookies.items()},
         fields={name.lower(): mode for name, mode in seal.fields.items()},
         basic_user=seal.basic_user == "keep",
     )

@@ -115,6 +115,7 @@ def _explanation(name: str) -> str:
         "lost": " (in flight when a process was killed)",
         "waiting": " (in the spool; the next start ships them)",
         "quarantined": " (refused by the sink for good; kept in the spool's quarantine)",
+        "discarded": " (refused by the sink for good when the quarantine was full)",
     }.get(name, "")
 
 

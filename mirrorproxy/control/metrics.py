@@ -153,10 +153,14 @@ def _shipper(scrape: Scrape) -> Iterator[_Family]:
         return
     yield _counter("shipper_shipped_total", "Records that the sink has taken.", status.shipped)
     yield _counter(
-        "shipper_quarantined_total", "Records that the sink refused for good.", status.quarantined
+        "shipper_quarantined_total",
+        "Records that the sink refused for good, kept in the quarantine.",
+        status.quarantined,
     )
     yield _counter(
-        "shipper_discarded_total", "Lines of the spool that are no records.", status.discarded
+        "shipper_discarded_total",
+        "Records that the sink refused for good, when the quarantine was full.",
+        status.discarded,
     )
     yield _counter("shipper_torn_total", "Lines that a crash cut in mid-write.", status.torn)
     yield _counter("shipper_retries_total", "Attempts that had to be repeated.", status.retries)

@@ -3,7 +3,8 @@
 Owns what it writes there and nothing else. An object is written under a
 temporary, locked name in ``.incoming/`` and appears under its key, complete and
 on the disk, by a rename; only then its packs are settled. So neither a killed
-process nor a folder that goes away loses or doubles a line.
+process nor a folder that goes away loses a line. A line stands twice only where
+the shipper is killed between the rename and its checkpoint.
 """
 
 from __future__ import annotations

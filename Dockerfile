@@ -1,10 +1,10 @@
 # syntax=docker/dockerfile:1
 # mirrorproxy, as a user without rights on a file system that may be read-only.
 #
-#   docker run --read-only -v capture:/capture -p 8000:8000 mirrorproxy \
+#   docker run --read-only -v capture:/capture -v state:/state -p 8000:8000 mirrorproxy \
 #       capture --listen 0.0.0.0:8000 --upstream http://app:8080 --to /capture
 #
-# Only /capture is written to.
+# Only /capture is written to, and /state, where the sealing key is.
 
 ARG PYTHON=3.13
 
@@ -24,14 +24,16 @@ LABEL org.opencontainers.image.title="mirrorproxy" \
 # A fixed number, so that a Kubernetes runAsNonRoot and a volume's owner can name it.
 RUN groupadd --gid 10001 mirrorproxy \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin mirrorproxy \
-    && install -d -o 10001 -g 10001 /capture
+    && install -d -o 10001 -g 10001 /capture \
+    && install -d -o 10001 -g 10001 -m 0700 /state
 COPY --from=build /opt/mirrorproxy /opt/mirrorproxy
 ENV PATH=/opt/mirrorproxy/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    XDG_STATE_HOME=/state
 USER 10001:10001
 WORKDIR /capture
-VOLUME /capture
+VOLUME ["/capture", "/state"]
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 # The admin server's default address. It stays on loopback: the check runs inside the container.

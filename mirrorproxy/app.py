@@ -92,6 +92,8 @@ def check_target(to: str) -> None:
         return
     try:
         Path(to).mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise ConfigError("not a directory", file=to) from error
     except OSError as error:
         raise ConfigError(f"cannot be made: {error.strerror}", file=to) from error
     if not os.access(to, os.W_OK | os.X_OK):

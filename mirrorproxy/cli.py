@@ -7,11 +7,13 @@ for is imported, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import difflib
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 from mirrorproxy import __version__
 from mirrorproxy.errors import ConfigError, MirrorproxyError, SourceError
@@ -30,6 +32,8 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
 EPILOG = """\
 examples:
   mirrorproxy demo
@@ -45,8 +49,24 @@ examples:
       send it to staging with staging's own token, at the recorded pace
 
 'mirrorproxy COMMAND --help' says more about each.
-exit status: 0 done, 1 something was lost, 2 a mistake in options or files, 3 shots failed
+exit status: 0 done, 1 something was lost, 2 a mistake in options or files, 3 shots
+failed or none was sent
 """
+
+
+class Parser(argparse.ArgumentParser):
+    """Says a mistake in one line; subparsers are of this class too."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with one line instead of the whole usage."""
+        self.exit(EXIT_USAGE, f"mirrorproxy: {_plainer(message)}; see {self.prog} --help\n")
+
+
+def _plainer(message: str) -> str:
+    message = message.removeprefix("argument ")
+    return message.replace("invalid float value", "not a number").replace(
+        "invalid int value", "not a whole number"
+    )
 
 
 class Command(Protocol):
@@ -66,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit, as argparse does, for ``--help`` and for options it can't take.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     try:
         args = parse(arguments)
         if args.command is None:
@@ -80,9 +102,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(error)
         return EXIT_ERROR
     except BrokenPipeError:
-        # The reader (`| head`) has gone: the interpreter's own last flush must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (`| head`) has gone.
+        _give_up_output()
         return EXIT_BROKEN_PIPE
+    except OSError as error:
+        # A full disk or quota under standard output; anything else is a mistake of ours.
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            raise
+        _give_up_output()
+        _complain(MirrorproxyError(f"the output cannot be written: {error.strerror}"))
+        return EXIT_ERROR
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return status
@@ -95,7 +124,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """
     name = next((word for word in arguments if not word.startswith("-")), None)
     command = _load(name) if name in COMMANDS else None
-    args = _parser(name, command).parse_args(arguments)
+    parser = _parser(name, command)
+    if name is not None and name == arguments[0] and command is None:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        known = f"did you mean {near[0]}?" if near else f"known: {', '.join(COMMANDS)}"
+        parser.error(f"{name!r} is no command; {known}")
+    args = parser.parse_args(arguments)
     args.command = command
     return args
 
@@ -105,7 +139,7 @@ def _load(name: str) -> Command:
 
 
 def _parser(name: str | None, command: Command | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mirrorproxy",
         description="Capture live HTTP traffic, bodies included, without risk to production,\n"
         "and replay it, writes included, against another environment.",
@@ -120,6 +154,11 @@ def _parser(name: str | None, command: Command | None) -> argparse.ArgumentParse
         else:
             subparsers.add_parser(other, help=line)
     return parser
+
+
+def _give_up_output() -> None:
+    """Keep the interpreter's own last flush from failing again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(error: MirrorproxyError) -> None:

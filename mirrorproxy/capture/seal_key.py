@@ -112,7 +112,10 @@ def load_or_create(path: Path) -> SealKey:
         _create(path)
         return _load(path)
     except OSError as error:
-        raise ConfigError(f"cannot make a sealing key: {error.strerror}", file=str(path)) from None
+        raise ConfigError(
+            f"cannot make a sealing key: {error.strerror}; name a file with --seal-key",
+            file=str(path),
+        ) from None
 
 
 def _load(path: Path) -> SealKey:

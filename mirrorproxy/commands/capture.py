@@ -23,7 +23,7 @@ import msgspec
 from mirrorproxy import __version__, app
 from mirrorproxy.capture.claim import Claim, claim
 from mirrorproxy.capture.ledger import describe
-from mirrorproxy.capture.listeners import address_of, bind_alone, bind_shared
+from mirrorproxy.capture.listeners import Address, address_of, bind_alone, bind_shared
 from mirrorproxy.capture.reports import Identity, MirrorReports
 from mirrorproxy.capture.seal_key import SealKey, from_env, load_or_create
 from mirrorproxy.capture.seal_policy import SealPolicy
@@ -57,7 +57,8 @@ examples:
 Secrets are sealed before anything is written: passwords, tokens, API keys and cookies become
 fingerprints. Ctrl-C or SIGTERM ends it: what is in flight is finished, the rest is shipped, and
 the ledger says what became of every request. A second one ends it at once.
-exit status: 0 all shipped, 1 something is left in the spool or was lost, 2 a mistake in options
+exit status: 0 all shipped, 1 something is left in the spool or the ledger does not balance,
+2 a mistake in options or files, a port or spool in use
 """
 
 
@@ -88,10 +89,18 @@ def run(args: argparse.Namespace) -> int:
         )
         for bound in listening:
             stack.callback(bound.close)
-        admin = bind_alone(settings.admin) if settings.admin else None
+        admin = _bind_admin(settings.admin) if settings.admin else None
         if admin:
             stack.callback(admin.close)
         return asyncio.run(_Capture(settings, spool, key, listening, admin).run(as_json=args.json))
+
+
+def _bind_admin(address: Address) -> socket.socket:
+    try:
+        return bind_alone(address)
+    except ConfigError as error:
+        # Nobody may have named this address: say where it comes from.
+        raise ConfigError(f"{error.message}; name another, or off", file="--admin") from error
 
 
 def _seal_key(settings: CaptureSettings) -> SealKey:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from mirrorproxy import config, yamlfile
+from mirrorproxy.app import sink_scheme
 from mirrorproxy.config import CaptureConfig, CaptureSettings, ServiceConfig
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.units import Bytes, Seconds
@@ -85,7 +86,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--admin",
         metavar="HOST:PORT",
-        help="health, metrics, status (default: 127.0.0.1:9808; off)",
+        help="health, metrics, status (default: 127.0.0.1:9808), or off",
     )
     add("--strict", action="store_true", default=None, help="for a listener that faces clients")
     add("--drain-timeout", metavar="TIME", help="for requests in flight at the end (default: 10s)")
@@ -115,7 +116,18 @@ def settings_of(args: argparse.Namespace, environ: Mapping[str, str]) -> Capture
         if (value := getattr(args, option[2:].replace("-", "_"))) is not None
     }
     merged = _with_services(_with_options(file, given), given)
-    return config.resolve(merged, lambda message, path: _fail(message, path, given, document))
+
+    def fail(message: str, path: _Path) -> ConfigError:
+        return _fail(message, path, given, document)
+
+    if merged.to is not None:
+        if not merged.to:
+            raise fail("say where the capture goes: a directory", ("to",))
+        try:
+            sink_scheme(merged.to)
+        except ConfigError as error:
+            raise fail(error.message, ("to",)) from None
+    return config.resolve(merged, fail)
 
 
 def _with_options(file: CaptureConfig, given: Mapping[str, Any]) -> CaptureConfig:

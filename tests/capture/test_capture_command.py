@@ -232,12 +232,39 @@ def test_target_that_cannot_be_made(tmp_path: Path) -> None:
     assert said == f"mirrorproxy: {tmp_path}/file/capture: cannot be made: Not a directory"
 
 
+def test_file_in_place_of_the_target(tmp_path: Path) -> None:
+    """A file where the directory should be is told as such."""
+    (tmp_path / "file").write_text("")
+    said = refused(*options_for(tmp_path / "file"))
+    assert said == f"mirrorproxy: {tmp_path}/file: not a directory"
+
+
+def test_admin_port_in_use(tmp_path: Path) -> None:
+    """The default that nobody typed is named with its option."""
+    with bind_alone(Address("127.0.0.1", 0)) as bound:
+        address = str(address_of(bound))
+        said = refused(*options_for(tmp_path), "--admin", address)
+    assert said == (
+        f"mirrorproxy: --admin: cannot listen on {address}: the port is in use; name another, "
+        "or off"
+    )
+
+
 def test_port_in_use(tmp_path: Path) -> None:
     """Nothing is started beside another server."""
     with bind_alone(Address("127.0.0.1", 0)) as bound:
         address = str(address_of(bound))
         said = refused(*options_for(tmp_path), "--listen", address)
     assert said == f"mirrorproxy: cannot listen on {address}: the port is in use"
+
+
+def test_no_place_for_the_sealing_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home that cannot be written is told with the option that helps."""
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/none")
+    assert refused(*options_for(tmp_path)) == (
+        "mirrorproxy: /proc/none/mirrorproxy/seal.key: cannot make a sealing key: "
+        "No such file or directory; name a file with --seal-key"
+    )
 
 
 def test_malformed_configuration(tmp_path: Path) -> None:

@@ -164,8 +164,11 @@ def test_environment_in_the_file(tmp_path: Path) -> None:
         pytest.param([*BASE, "--roll-size", "0"], "--roll-size: more than 0 is needed", id="zero"),
         pytest.param(
             [*BASE, "--to", "s3://bucket/x"],
-            "spool.directory: say where the spool is: a directory",
-            id="spool of a remote capture",
+            "--to: s3:// is not a kind of sink; known: a directory",
+            id="no such sink",
+        ),
+        pytest.param(
+            [*BASE, "--to", ""], "--to: say where the capture goes: a directory", id="nowhere"
         ),
         pytest.param(
             [*BASE, "--name", "a/b"],

@@ -114,6 +114,40 @@ def test_unknown_words_are_status_2(install, capsys, arguments):
     assert "fly" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        pytest.param(
+            ["dmo"],
+            "mirrorproxy: 'dmo' is no command; did you mean demo?; see mirrorproxy --help\n",
+            id="misspelt command",
+        ),
+        pytest.param(
+            ["x"],
+            "mirrorproxy: 'x' is no command; known: capture, replay, inspect, check, demo; "
+            "see mirrorproxy --help\n",
+            id="nothing like a command",
+        ),
+        pytest.param(
+            ["demo", "--speed", "fast"],
+            "mirrorproxy: --speed: not a number: 'fast'; see mirrorproxy demo --help\n",
+            id="no number",
+        ),
+        pytest.param(
+            ["demo", "--fly"],
+            "mirrorproxy: unrecognized arguments: --fly; see mirrorproxy --help\n",
+            id="unknown option",
+        ),
+    ],
+)
+def test_a_mistake_in_options_is_one_line(install, capsys, arguments, line):
+    """The line says what is wrong and where to read on, without the whole usage."""
+    install(0)
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    assert capsys.readouterr().err == line
+
+
 def test_version(capsys):
     """The version is that of the package."""
     with pytest.raises(SystemExit) as ended:
@@ -132,6 +166,42 @@ def test_help_imports_no_command():
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_full_disk_under_the_output_is_one_line(lines):
+    """``mirrorproxy ... > file`` on a full disk says so, early or at the last flush."""
+    script = (
+        "import sys, types; from mirrorproxy import cli\n"
+        "def run(args):\n"
+        f"    for _ in range({lines}): print('line')\n"
+        "    return 0\n"
+        "add = lambda parsers: parsers.add_parser('demo')\n"
+        "cli._load = lambda name: types.SimpleNamespace(add_parser=add, run=run)\n"
+        "sys.exit(cli.main(['demo']))\n"
+    )
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 1
+    said = b"mirrorproxy: the output cannot be written: No space left on device\n"
+    assert done.stderr == said
+
+
+def test_output_that_is_closed_is_no_error(install, monkeypatch):
+    """``mirrorproxy ... >&-`` still does its work."""
+    install(0)
+    monkeypatch.setattr(sys, "stdout", None)
+    assert cli.main(["demo"]) == 0
+    sys.stdout.close()
+
+
+def test_a_failing_file_of_ours_keeps_its_traceback(install):
+    """Only trouble with the output itself is told as such."""
+    install(OSError(28, "No space left on device", "/spool"))
+    with pytest.raises(OSError, match="/spool"):
+        cli.main(["demo"])
 
 
 def test_a_reader_that_leaves_is_no_error():

@@ -135,10 +135,6 @@ class CounterFile:
         slots = [self.slot(number).tolist() for number in range(self.slots)]
         return {name: sum(slot[position] for slot in slots) for name, position in INDEX.items()}
 
-    def flush(self) -> None:
-        """Hand the pages to the disk now; only a machine that dies needs it."""
-        self._map.flush()
-
 
 def volatile_slot() -> Slot:
     """Return a slot that no file backs, for a proxy that runs without a supervisor."""

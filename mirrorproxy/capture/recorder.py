@@ -184,7 +184,7 @@ class Recorder:
         """Tell whether bodies of a service's answers are recorded."""
         return self.policy(service).response_body
 
-    def new_response_body(self, tap: ExchangeTap, head: ResponseHead) -> ResponseBody | None:
+    def new_response_body(self, head: ResponseHead) -> ResponseBody | None:
         """Return an empty copy of an answer's body, None where it is not recorded."""
         if head.framing > self._limits.response:
             return None

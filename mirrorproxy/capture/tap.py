@@ -65,7 +65,7 @@ class Keeper(Protocol):
     def keeps_answers(self, service: str) -> bool:
         """Tell whether bodies of a service's answers are recorded."""
 
-    def new_response_body(self, tap: ExchangeTap, head: ResponseHead) -> ResponseBody | None:
+    def new_response_body(self, head: ResponseHead) -> ResponseBody | None:
         """Return an empty copy of the answer's body, None where it is not recorded."""
 
     def keep(self, tap: ExchangeTap, duration_us: int, failure: str | None) -> None:
@@ -164,7 +164,7 @@ class ExchangeTap(Tap):
 
     @_never_raises
     def _begin_answer(self, head: ResponseHead) -> None:
-        self.response_body = self.keeper.new_response_body(self, head)
+        self.response_body = self.keeper.new_response_body(head)
 
     def response_data(self, data: bytes) -> None:
         """See `Tap`."""

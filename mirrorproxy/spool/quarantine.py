@@ -20,7 +20,7 @@ DEFAULT_LIMIT_BYTES = 256 * 1024 * 1024
 class Quarantine:
     """limit_bytes: what lines and their bodies may take together."""
 
-    def __init__(self, spool: Path, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+    def __init__(self, spool: Path, limit_bytes: int) -> None:
         self._spool = spool
         self._folder = spool / QUARANTINE
         self._limit = limit_bytes

@@ -23,7 +23,7 @@ from mirrorproxy.packs import Receipt, Sink
 from mirrorproxy.spool import checkpoint as checkpoints
 from mirrorproxy.spool.body import sweep
 from mirrorproxy.spool.parcel import Parcel, build_parcel
-from mirrorproxy.spool.quarantine import Quarantine
+from mirrorproxy.spool.quarantine import DEFAULT_LIMIT_BYTES, Quarantine
 from mirrorproxy.spool.status import ShipperStatus, write_status
 from mirrorproxy.spool.tail import Chunk, Span, Tail
 
@@ -68,7 +68,7 @@ class Shipper:
         monotonic: Callable[[], float] = time.monotonic,
         now_us: Callable[[], int] = wall_us,
         jitter: Callable[[], float] = random.random,
-        quarantine_bytes: int | None = None,
+        quarantine_bytes: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
         self._spool = spool
         self._sink = sink
@@ -80,9 +80,7 @@ class Shipper:
         loaded = checkpoints.load(spool)
         self._totals = loaded.totals
         self._tail = Tail(spool, loaded.segments)
-        self._quarantine = (
-            Quarantine(spool) if quarantine_bytes is None else Quarantine(spool, quarantine_bytes)
-        )
+        self._quarantine = Quarantine(spool, quarantine_bytes)
         self._numbers = 0
         self._underway: dict[int, Parcel] = {}
         self._again: list[Parcel] = []

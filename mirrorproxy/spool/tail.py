@@ -204,6 +204,8 @@ class Tail:
             settled = time.time_ns() - seen > _COARSE_NS
             listed = os.listdir(self._folder)
         except FileNotFoundError:
+            # A folder that is away, such as a mount, may come back: nothing is shipped twice then.
+            self._offsets.update(self.offsets())
             self.segments.clear()
             self._folder_seen = -1
             return

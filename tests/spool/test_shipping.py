@@ -50,6 +50,25 @@ def test_a_few_lines_wait_a_second_for_company(tmp_path, clock, sink):
     assert [pack.count for pack in sink.packs] == [2, 100]
 
 
+def test_a_folder_that_goes_away_and_comes_back_is_shipped_once(tmp_path, clock, sink):
+    """What was settled before is known when the segments are there again."""
+    writing = writer(tmp_path, clock)
+    shipping = shipper(tmp_path, sink, clock)
+    writing.append(b"1\n")
+    settle(shipping)
+    clock.s = 1.0
+    settle(shipping)
+    (tmp_path / "segments").rename(tmp_path / "away")
+    settle(shipping)
+    (tmp_path / "away").rename(tmp_path / "segments")
+    clock.s = 2.0
+    settle(shipping)
+    clock.s = 3.0
+    settle(shipping)
+    assert sink.lines == [b"1"]
+    assert shipping.status().shipped == 1
+
+
 def test_lines_of_several_workers_share_a_pack(tmp_path, clock, sink):
     """Oldest segment first."""
     first, second = writer(tmp_path, clock, slot=1), writer(tmp_path, clock, slot=0)

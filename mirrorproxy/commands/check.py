@@ -161,7 +161,10 @@ class _Preview:
         for reason, count in sorted(self._skipped.items()):
             print(f"skipped, {reason}: {count}")
         if self._skipped[SKIP_NO_CREDENTIAL]:
-            print("hint: auth in the rules, or --auth-env NAME, replaces sealed credentials")
+            print(
+                "hint: auth in the rules, or --auth-env NAME, replaces sealed credentials; "
+                "one in a body needs a table"
+            )
 
 
 def _outcome(exchange: Exchange, planned: Plan, rule: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from msgspec import UNSET, UnsetType
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from mirrorproxy import codec
 from mirrorproxy.errors import ConfigError
@@ -17,6 +17,7 @@ from mirrorproxy.report.exchange_text import describe
 from mirrorproxy.report.inspection import Inspection
 from mirrorproxy.report.inspection_text import render
 from mirrorproxy.report.printable import printable
+from mirrorproxy.report.summary import nothing_read
 from mirrorproxy.rules.match import compile_match, matches
 from mirrorproxy.rules.patterns import Fault
 from mirrorproxy.rules.schema import Match
@@ -89,10 +90,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _summary(args: argparse.Namespace, wanted: Callable[[Exchange], bool]) -> int:
     inspection = Inspection()
-    damaged = False
+    damaged, read = False, 0
     for event in read_capture(args.source):
         match event:
             case Captured(exchange=exchange):
+                read += 1
                 if wanted(exchange):
                     inspection.add(exchange)
             case Duplicate():
@@ -100,11 +102,26 @@ def _summary(args: argparse.Namespace, wanted: Callable[[Exchange], bool]) -> in
             case Unreadable(name=name, offset=offset, reason=reason, lines=lines):
                 damaged = True
                 inspection.add_damage(name, offset, reason, lines)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PIPE_WIDTH)
-    console.print(render(inspection.summary()), crop=False)
+    summary = inspection.summary()
+    _show(render(summary))
+    if not read:
+        print(f"hint: {nothing_read(is_damaged=damaged)}")
+    elif not summary.exchanges:
+        print(f"hint: the filters leave none of {read:,}")
     return EXIT_LOST if damaged else 0
+
+
+def _show(report: RenderableType) -> None:
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(report, crop=False)
+        return
+    # Tables are filled up with spaces: of no use to a file or to a program.
+    console = Console(highlight=False, width=_PIPE_WIDTH)
+    with console.capture() as shown:
+        console.print(report, crop=False)
+    for line in shown.get().splitlines():
+        print(line.rstrip())
 
 
 def _lines(args: argparse.Namespace, wanted: Callable[[Exchange], bool]) -> int:

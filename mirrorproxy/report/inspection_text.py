@@ -57,6 +57,8 @@ def _totals(summary: Summary) -> Table:
             "time",
             f"{moment(summary.first_us)} to {moment(summary.last_us)} ({format_duration(span_s)})",
         )
+    if not summary.exchanges:
+        return table
     line(
         "bodies",
         f"{format_size(summary.request_bytes)} sent, "
@@ -130,7 +132,8 @@ def _secrets(summary: Summary) -> Table:
 
 def _damage(summary: Summary) -> Text:
     lines = [
-        f"damage: {summary.damages:,} places, {summary.damaged_lines:,} lines known to be lost"
+        f"damage: {_number(summary.damages, 'place')}, "
+        f"{_number(summary.damaged_lines, 'line')} known to be lost"
     ]
     for damage in summary.first_damages[:SHOWN_DAMAGES]:
         where = damage.file if damage.offset is None else f"{damage.file}: byte {damage.offset}"
@@ -139,6 +142,10 @@ def _damage(summary: Summary) -> Text:
         lines.append(f"  ... and {summary.damages - SHOWN_DAMAGES} more")
     # Never wrapped: a name with its offset is there to be copied and searched for.
     return Text("\n".join(lines), style="red", no_wrap=True, overflow="ignore")
+
+
+def _number(count: int, of: str) -> str:
+    return f"{count:,} {of}" if count == 1 else f"{count:,} {of}s"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

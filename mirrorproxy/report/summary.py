@@ -16,7 +16,8 @@ SHOWN_UNREADABLE = 20
 
 _HINTS = {
     "no credential": "requests with a sealed credential need another one for the target: "
-    "--auth-env NAME, or auth: in the rules (auth: none sends them without)",
+    "--auth-env NAME, or auth: in the rules (auth: none leaves it out); one in a body needs a "
+    "table",
     "no rule": "no rule takes these; defaults: {unmatched: send} sends them too",
     "replayed traffic": "these were sent by a replay, and are never sent again",
     "omitted": "their bodies could not be sealed in place, so they were not recorded",
@@ -71,7 +72,16 @@ def summary_lines(ledger: Mapping[str, Any], details: Details) -> list[str]:
     lines += [
         f"hint: {reason}: {_HINTS[reason]}" for reason in ledger["skipped"] if reason in _HINTS
     ]
+    if not ledger["read"]:
+        lines.append(f"hint: {nothing_read(is_damaged=bool(ledger['unreadable']))}")
     return lines
+
+
+def nothing_read(*, is_damaged: bool) -> str:
+    """Return why a source may have given no exchange at all. is_damaged: it held something."""
+    if is_damaged:
+        return "nothing here could be read: is it a capture?"
+    return "no exchange here; a running capture writes its objects after some seconds (--roll-age)"
 
 
 def unreadable_lines(shown: Sequence[str], total: int) -> list[str]:
@@ -130,7 +140,7 @@ def _lag(
 
 
 def _cookies(removed: int) -> str:
-    return f"{removed:,} sealed ones without a replacement were taken out" if removed else ""
+    return f"{removed:,} taken out: sealed, without a replacement" if removed else ""
 
 
 def _ms(value: float | None) -> str:

@@ -154,3 +154,38 @@ def test_a_source_that_is_not_there_is_one_line(tmp_path, capsys):
     """A mistyped path."""
     assert cli.main(["inspect", str(tmp_path / "no")]) == 2
     assert capsys.readouterr().err == f"mirrorproxy: {tmp_path / 'no'}: No such file or directory\n"
+
+
+def test_a_pipe_gets_no_padding(capture, capsys):
+    """What goes to a file or a program has no spaces at the ends of its lines."""
+    assert cli.main(["inspect", str(capture[0])]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [line.rstrip() for line in lines]
+
+
+def test_an_empty_capture_says_why_it_may_be_empty(tmp_path, capsys):
+    """A first look is often at a capture that has not written its first object."""
+    assert cli.main(["inspect", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == (
+        "exchanges  0\n"
+        "hint: no exchange here; a running capture writes its objects after some seconds "
+        "(--roll-age)\n"
+    )
+
+
+def test_what_is_no_capture_is_asked_about(tmp_path, capsys):
+    """The damage stands there, and a guess at the reason."""
+    path = tmp_path / "notes.txt"
+    path.write_text("hello\n")
+    assert cli.main(["inspect", str(path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["exchanges  0", "", "damage: 1 place, 1 line known to be lost"]
+    assert lines[-1] == "hint: nothing here could be read: is it a capture?"
+
+
+def test_filters_that_leave_nothing_are_named(capture, capsys):
+    """An empty answer must not look like an empty capture."""
+    assert cli.main(["inspect", str(capture[0]), "--service", "nope"]) == 0
+    assert capsys.readouterr().out == (
+        "exchanges  0 and 1 duplicates\nhint: the filters leave none of 3\n"
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mirrorproxy.report.summary import Details, progress_line, summary_lines, unreadable_lines
 
 LEDGER = {
@@ -29,7 +31,8 @@ def test_the_sums_are_written_out():
         "ledger      balanced",
         "took        12.3s",
         "hint: no credential: requests with a sealed credential need another one for the target: "
-        "--auth-env NAME, or auth: in the rules (auth: none sends them without)",
+        "--auth-env NAME, or auth: in the rules (auth: none leaves it out); one in a body needs a "
+        "table",
     ]
 
 
@@ -40,8 +43,26 @@ def test_details_are_told_when_there_are_any():
     assert "answers     2xx 10,990, 5xx 10; 3 differ from production's\n" in text
     assert "max 30ms (p99 by cause: limit 20ms, sender 1ms)\n" in text
     assert "late        2 came behind their turn\n" in text
-    assert "cookies     4 sealed ones without a replacement were taken out\n" in text
+    assert "cookies     4 taken out: sealed, without a replacement\n" in text
     assert "left out    a\\x1b[31m 5\n" in text
+
+
+@pytest.mark.parametrize(
+    ("unreadable", "hint"),
+    [
+        pytest.param(
+            0,
+            "hint: no exchange here; a running capture writes its objects after some seconds "
+            "(--roll-age)",
+            id="empty",
+        ),
+        pytest.param(4, "hint: nothing here could be read: is it a capture?", id="no capture"),
+    ],
+)
+def test_a_replay_of_nothing_says_why(unreadable, hint):
+    """Sums of zeros alone would leave a user guessing."""
+    ledger = LEDGER | {"read": 0, "skipped": {}, "unreadable": unreadable}
+    assert summary_lines(ledger, DETAILS)[-1] == hint
 
 
 def test_a_ledger_out_of_balance_is_shouted():

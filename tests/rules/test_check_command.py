@@ -67,7 +67,8 @@ def test_every_exchange_is_shown_with_its_rule(files, capsys):
         "skipped, no credential: 1",
         "skipped, no rule: 1",
         "skipped, rule: 1",
-        "hint: auth in the rules, or --auth-env NAME, replaces sealed credentials",
+        "hint: auth in the rules, or --auth-env NAME, replaces sealed credentials; "
+        "one in a body needs a table",
     ]
 
 

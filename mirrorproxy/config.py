@@ -33,7 +33,7 @@ from mirrorproxy.capture.slots import MAX_WORKERS
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.http1.limits import ClientLimits, ServerLimits
 from mirrorproxy.http1.origin import parse_origin
-from mirrorproxy.units import Bytes, Seconds
+from mirrorproxy.units import Bytes, Seconds, format_size
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -263,6 +263,9 @@ def _service(
     except ValueError as error:
         raise fail(str(error), (*at, "match")) from None
     record = service.record
+    # Case counts in a method (RFC 9110, 9.1): `post` would fit nothing, and nobody would know.
+    if any(method != method.upper() for method in _texts(record.method)):
+        raise fail("methods are in upper case, such as POST", (*at, "record", "method"))
     filters = FilterSettings(
         methods=_texts(record.method),
         include=_texts(record.path),
@@ -309,7 +312,8 @@ def _spool(config: CaptureConfig, fail: Fail) -> SpoolSettings:
             raise fail("say where the spool is: a directory", (at, "directory"))
         directory = str(Path(config.to) / ".spool")
     if spool.limit < spool.segment:
-        raise fail("smaller than one segment", (at, "limit"))
+        segment = format_size(int(spool.segment))
+        raise fail(f"smaller than one segment (spool.segment, {segment})", (at, "limit"))
     return SpoolSettings(
         directory=directory,
         limit_bytes=_size(spool.limit, (at, "limit"), fail),

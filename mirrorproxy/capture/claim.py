@@ -92,5 +92,7 @@ def _lock(spool: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise ConfigError("another capture uses this spool", file=str(spool)) from None
+        raise ConfigError(
+            "another capture uses this spool: end it, or name another with --spool", file=str(spool)
+        ) from None
     return descriptor

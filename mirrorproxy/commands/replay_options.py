@@ -112,6 +112,8 @@ def settings_of(args: argparse.Namespace) -> Settings:
         raise ConfigError("say where to send to: --target URL, or --rules FILE")
     if args.source.count(STDIN) and args.rules == STDIN:
         raise ConfigError("standard input cannot be both a source and the rules", file="--rules")
+    if args.bodies is not None and not os.path.isdir(args.bodies):
+        raise ConfigError(f"{args.bodies}: no such directory", file="--bodies")
     rules = _rules(args)
     if not rules.targets:
         raise ConfigError("names no target", file=args.rules, key="targets")

@@ -54,7 +54,8 @@ class ProductionGuard:
             if name is not None:
                 raise ConfigError(
                     f"target {name} is {origin}, where this traffic was captured: nothing more is "
-                    "sent; name another target, or allow it with allow_production"
+                    "sent; name another target, or allow it with allow_production in the rules or "
+                    "--allow-production"
                 )
             if len(self.places) < MAX_KNOWN:
                 self.places.add(origin)

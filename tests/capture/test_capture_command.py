@@ -280,6 +280,9 @@ async def test_one_capture_per_spool(tmp_path: Path) -> None:
     """A second capture on the same spool is refused, and the first goes on."""
     async with origin() as app, capture(app.url, tmp_path) as mirror:
         said = await asyncio.to_thread(refused, *options_for(tmp_path))
-        assert said == f"mirrorproxy: {tmp_path}/.spool: another capture uses this spool"
+        assert said == (
+            f"mirrorproxy: {tmp_path}/.spool: another capture uses this spool: end it, or name "
+            "another with --spool"
+        )
         assert await post(mirror.url, 1) == [200]
         await mirror.end()

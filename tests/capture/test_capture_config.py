@@ -229,8 +229,14 @@ def test_mistakes_in_options(options: list[str], message: str) -> None:
         ),
         pytest.param(
             "listen: :1\nto: x\nspool:\n  limit: 1MiB\nservices: [{name: a, upstream: http://b}]\n",
-            "4: spool.limit: smaller than one segment",
+            "4: spool.limit: smaller than one segment (spool.segment, 64MiB)",
             id="spool",
+        ),
+        pytest.param(
+            "listen: :1\nto: x\nservices:\n"
+            "  - {name: a, upstream: http://b, record: {method: [GET, post]}}\n",
+            "4: services[0].record.method: methods are in upper case, such as POST",
+            id="method that would fit nothing",
         ),
         pytest.param(
             "seal: {headers: {a: hide}}\n",

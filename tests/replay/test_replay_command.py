@@ -249,6 +249,7 @@ def test_a_newer_capture_is_refused(tmp_path, target, replay):
         pytest.param(["--target", "http://h", "--run", "a/b"], "--run: ", id="run"),
         pytest.param(["--target", "http://h", "--ca-file", "/missing"], "--ca-file: ", id="CA"),
         pytest.param(["--target", "http://h", "--out", "/dev/null/x"], "--out: ", id="out"),
+        pytest.param(["--target", "http://h", "--bodies", "/none"], "--bodies: ", id="bodies"),
         pytest.param(["--rules", "/missing.yaml"], "/missing.yaml: ", id="rule file"),
     ],
 )  # fmt: skip

@@ -29,7 +29,6 @@ from mirrorproxy.replay.neighbours import Neighbours
 from mirrorproxy.replay.outcomes import OutcomeFile
 from mirrorproxy.replay.runner import Runner
 from mirrorproxy.replay.verdict import exit_status
-from mirrorproxy.report.progress import INTERVAL_S, Progress
 from mirrorproxy.report.summary import (
     SHOWN_UNREADABLE,
     Details,
@@ -47,6 +46,9 @@ from mirrorproxy.sources.objects import find_objects
 __all__ = ["add_parser", "run"]
 
 _DRAIN_S = 10.0
+
+_WATCH_S = 0.5
+"""Drawing takes the sender about a millisecond, so it is done seldom."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,8 +113,8 @@ def _replay(
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, runner.stop)
         neighbours = Neighbours(settings.guarded, guard.places, _warn)
-        with Progress() as progress:
-            watching = asyncio.create_task(_watch(progress, runner, ledger, neighbours))
+        with _progress() as show:
+            watching = asyncio.create_task(_watch(show, runner, ledger, neighbours))
             try:
                 await runner.run()
             finally:
@@ -128,15 +130,28 @@ def _replay(
 
 
 async def _watch(
-    progress: Progress, runner: Runner, ledger: Ledger, neighbours: Neighbours
+    show: Callable[[str], None] | None, runner: Runner, ledger: Ledger, neighbours: Neighbours
 ) -> None:
     started_s = time.monotonic()
     while True:
-        await asyncio.sleep(INTERVAL_S)
-        if progress.is_shown:
+        await asyncio.sleep(_WATCH_S)
+        if show is not None:
             seconds = time.monotonic() - started_s
-            progress.show(progress_line(ledger.to_json(), runner.engine.in_flight, seconds))
+            show(progress_line(ledger.to_json(), runner.engine.in_flight, seconds))
         await neighbours.look()
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None] | None]:
+    """Give what shows a line on a terminal, None where there is none."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    # Not loaded for nobody: rich takes a tenth of the start of a replay.
+    from mirrorproxy.report.progress import Progress  # noqa: PLC0415
+
+    with Progress() as progress:
+        yield progress.show
 
 
 @contextmanager

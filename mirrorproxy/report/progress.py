@@ -8,9 +8,6 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-INTERVAL_S = 0.5
-"""Drawing takes the sender about a millisecond, so it is done seldom."""
-
 
 class Progress:
     """Shows a line on standard error, if that is a terminal; a context manager.

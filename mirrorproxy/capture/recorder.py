@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from mirrorproxy.clock import new_id
 from mirrorproxy.headers import REPLAY_HEADER, first
 from mirrorproxy.http1.heads import RequestHead, ResponseHead
 from mirrorproxy.http1.origin import Origin
-from mirrorproxy.metrics import INDEX, Slot
+from mirrorproxy.metrics import INDEX, Slot, captured_store
 from mirrorproxy.remembered import Remembered
 from mirrorproxy.spool.segment import SpoolFull
 
@@ -43,8 +42,6 @@ _REPLAYED = INDEX["filtered_replay"]
 _UNSEALABLE = INDEX["omitted_unsealable"]
 _TRUNCATED = INDEX["truncated"]
 _DROPPED_CLIENT_ABORTED = INDEX["dropped_client_aborted"]
-_SEGMENT_US = INDEX["segment_us"]
-_store_four = struct.Struct("=4Q").pack_into
 
 _WHY = {
     "spool_full": "the spool is full",
@@ -106,6 +103,7 @@ class Recorder:
         self._lines = LineReader(sealer.line)
         self._writer = writer
         self._slot = slot
+        self._store_captured = captured_store(slot)
         self._node = node
         self._policies = dict(policies or {})
         self._default_policy = ServicePolicy()
@@ -251,11 +249,8 @@ class Recorder:
         writer = self._writer
         began = self._monotonic()
         writer.append(line)
-        slot = self._slot
-        # One store of 32 bytes: a kill finds all four or none.
-        _store_four(
-            slot, _SEGMENT_US * 8, writer.created_us, writer.seq, writer.size, slot[_CAPTURED] + 1
-        )
+        captured = self._slot[_CAPTURED] + 1
+        self._store_captured(writer.created_us, writer.seq, writer.size, captured)
         ended = self._monotonic()
         if ended - began > SLOW_APPEND_S:
             self._breaker.open(ended, "slow_disk")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mirrorproxy.capture.ledger import Shipped
-from mirrorproxy.metrics import FIELDS, INDEX, CounterFile
+from mirrorproxy.metrics import FIELDS, INDEX, CounterFile, captured_store
 from mirrorproxy.spool.checkpoint import load
 from mirrorproxy.spool.segment import SEGMENTS, SegmentName, count_lines, parse_name
 
@@ -94,9 +94,8 @@ def reconcile(counters: CounterFile, slot: int, spool: Path) -> Reconciled:
         except FileNotFoundError:
             # Shipped and deleted meanwhile: only what was counted is deleted so soon.
             continue
-        numbers[INDEX["captured"]] += found_here
-        numbers[INDEX["segment_us"]], numbers[INDEX["segment_seq"]] = mark
-        numbers[INDEX["segment_bytes"]] = max(offset, size)
+        captured = numbers[INDEX["captured"]] + found_here
+        captured_store(numbers)(*mark, max(offset, size), captured)
         found += found_here
     unsettled = in_flight(numbers.tolist())
     lost = max(0, unsettled)

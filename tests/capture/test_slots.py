@@ -1,11 +1,12 @@
 """Slots: reconciling what dead workers left behind."""
 
+import struct
 from pathlib import Path
 
 import pytest
 
 from mirrorproxy.capture.slots import SLOTS, SlotLocks, adopt, reconcile
-from mirrorproxy.metrics import INDEX, CounterFile
+from mirrorproxy.metrics import INDEX, CounterFile, captured_store, volatile_slot
 from mirrorproxy.spool import checkpoint
 
 
@@ -50,6 +51,18 @@ def test_reconcile(
     assert reconcile(counters, 1, tmp_path) == (found, 9 - found)
     assert reconcile(counters, 1, tmp_path) == (0, 0)
     assert counters.read(1)["captured"] == found
+
+
+def test_what_is_stored_together_is_stored_at_once() -> None:
+    """A store that fails half-way leaves all four numbers as they were, as a kill would."""
+    slot = volatile_slot()
+    store = captured_store(slot)
+    store(7, 8, 9, 10)
+    with pytest.raises(struct.error):
+        store(1, 2, 3, -1)
+    fields = ("segment_us", "segment_seq", "segment_bytes", "captured")
+    assert [slot[INDEX[field]] for field in fields] == [7, 8, 9, 10]
+    assert sum(slot.tolist()) == 34
 
 
 def test_every_fate_is_subtracted_before_a_request_is_lost(tmp_path: Path) -> None:

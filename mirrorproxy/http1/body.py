@@ -84,8 +84,10 @@ class ChunkedDecoder:
     max_trailer_bytes: more than that raises PeerError(431) of a client, 502 of an upstream.
     """
 
-    __slots__ = ("_extension_bytes", "_held", "_max_trailers", "_remaining", "_state", "_status",
-                 "done", "trailers")  # fmt: skip
+    __slots__ = (
+        "_extension_bytes", "_held", "_looked_at", "_max_trailers", "_remaining", "_state",
+        "_status", "done", "trailers",
+    )  # fmt: skip
 
     _SIZE, _DATA, _DATA_END, _TRAILERS = range(4)
 
@@ -98,6 +100,7 @@ class ChunkedDecoder:
         self._remaining = 0
         self._held = b""  # the unfinished line: a size, a line's end, or trailers
         self._extension_bytes = 0
+        self._looked_at = 0  # of unfinished trailers
 
     def feed(self, data: bytes, pieces: list[bytes]) -> int:
         """See `BodyDecoder`."""
@@ -160,10 +163,13 @@ class ChunkedDecoder:
         if data.startswith(b"\r\n", start):
             self.done = True
             return 2
-        end = data.find(b"\r\n\r\n", start)
+        # What was looked at before is not looked at again, however they trickle in.
+        new = start + self._looked_at
+        end = data.find(b"\r\n\r\n", max(start, new - 3))
         if end < 0:
-            if BARE_LF.search(data, start):  # others may see the end here: nothing to wait for
+            if BARE_LF.search(data, new):  # others may see the end here: nothing to wait for
                 raise PeerError(self._status, "malformed trailers")
+            self._looked_at = len(data) - start
             if len(data) - start > self._max_trailers:
                 status = 431 if self._status == 400 else self._status
                 raise PeerError(status, "trailers that are too long")

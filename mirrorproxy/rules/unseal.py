@@ -16,7 +16,7 @@ from mirrorproxy.marks import PATTERN, PATTERN_BYTES, contains_mark
 from mirrorproxy.rules.auth import Replacement
 from mirrorproxy.rules.heads import Header, header_of, is_any_sealed, names_of, value_of
 
-_COOKIE_UNSAFE = re.compile(r'[\x00-\x20",;\\\x7f-\U0010ffff]')  # RFC 6265, 4.1.1
+_COOKIE_UNSAFE = re.compile(r"[^!#-+\--:<-\[\]-~]")  # RFC 6265, 4.1.1
 
 
 _PERCENT, _BACKSLASH, _BRACE = b"%\\{"

@@ -251,7 +251,7 @@ class _Capture:
 
 
 def _end_on_signals(supervisor: Supervisor) -> None:
-    """Drain at the first SIGTERM or SIGINT, abort at the second."""
+    """Drain at the first SIGTERM, SIGINT or SIGHUP (a closed terminal), abort at the second."""
 
     def end() -> None:
         if supervisor.is_draining:
@@ -261,8 +261,11 @@ def _end_on_signals(supervisor: Supervisor) -> None:
             log.info("draining: what is in flight is finished; once more ends at once")
             supervisor.drain()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, end)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # nohup means it: a hang-up that is ignored stays so.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            loop.add_signal_handler(number, end)
 
 
 def _metrics_text(reports: MirrorReports) -> str:

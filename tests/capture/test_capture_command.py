@@ -53,6 +53,15 @@ async def test_drain_finishes_what_is_in_flight(tmp_path: Path) -> None:
         assert "/slow" in [one["request"]["target"] for one in records(tmp_path)]
 
 
+async def test_a_closed_terminal_drains_too(tmp_path: Path) -> None:
+    """SIGHUP ends it as SIGTERM does: what was recorded is shipped."""
+    async with origin() as app, capture(app.url, tmp_path) as mirror:
+        assert await post(mirror.url, 1) == [200]
+        status, ledger, _ = await mirror.end(signal.SIGHUP)
+        assert status == 0
+        assert ledger["shipped"] == 1
+
+
 async def test_second_signal_ends_at_once(tmp_path: Path) -> None:
     """What hangs does not keep an impatient operator waiting; it is counted as lost."""
     async with origin() as app, capture(app.url, tmp_path) as mirror:

@@ -15,7 +15,7 @@ from mirrorproxy import yamlfile
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.rules.patterns import Fault, KeyPath
 from mirrorproxy.rules.ruleset import RuleSet, compile_rules
-from mirrorproxy.rules.schema import AuthEntry, Basic, Limits, RuleFile, Target, Use
+from mirrorproxy.rules.schema import AuthEntry, Basic, RuleFile, Target, Use
 
 MAX_SECRET_FILE_BYTES = 1 << 20
 MAX_TABLE_BYTES = 256 << 20
@@ -68,23 +68,6 @@ def rules_of(
         if target_url is not None and fault.at[-1:] == ("url",):
             raise ConfigError(fault.message, file="--target") from fault
         raise expanded.error(fault.message, fault.at) from fault
-
-
-def simple_rules(
-    target_url: str,
-    *,
-    bearer: str | None = None,
-    allow_production: bool = False,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
-) -> RuleSet:
-    """Return rules that send everything to one target; errors name the options."""
-    try:
-        return RuleSet.simple(
-            target_url, bearer=bearer, allow_production=allow_production, limits=limits
-        )
-    except Fault as fault:
-        option = {"url": "--target", "bearer": "--auth-env"}.get(str(fault.at[-1]))
-        raise ConfigError(fault.message, file=option or yamlfile.dotted(fault.at)) from fault
 
 
 def _with_options(file: RuleFile, target_url: str | None, bearer: str | None) -> RuleFile:

@@ -7,8 +7,9 @@ from rulekit import BEARER, OTHER, SUBJECT, exchange, rules_from, with_bearer
 
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.record import Credential
-from mirrorproxy.rules.load import load_rules, simple_rules
+from mirrorproxy.rules.load import load_rules
 from mirrorproxy.rules.plan import plan
+from mirrorproxy.rules.simple import simple_rules
 
 HEAD = "version: 1\ntargets:\n  staging: {url: 'https://staging.example.com'}\nrules:\n"
 

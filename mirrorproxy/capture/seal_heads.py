@@ -31,12 +31,6 @@ _URL_HEADERS = frozenset(
         "x-original-uri", "x-rewrite-url", "x-forwarded-uri", "x-forwarded-url",
     }
 )  # fmt: skip
-_AUTHORIZATION_HEADERS = frozenset(
-    {
-        "authorization", "proxy-authorization", "x-authorization", "x-original-authorization",
-        "x-forwarded-authorization",
-    }
-)  # fmt: skip
 _MAY_NEED_SEALING = re.compile(r"[=@]|eyJ|\{h1:|:[ \t]*[\"\d]")
 _PATH_PARAMETER = re.compile(rb"(?<=;)([^=;/?#]+)=([^;/?#]*)")
 _AUTHORITY = re.compile(rb"[^/?#\s@]+@[^/?#\s]*\Z")
@@ -113,7 +107,7 @@ class Heads:
         raw = value.encode("latin-1", "replace")
         if not raw.strip():
             return (name, value), ()
-        if lower in _AUTHORIZATION_HEADERS:
+        if lower.endswith("authorization"):  # Proxy-, X-, X-Forwarded-, Grpc-Metadata- ...
             sealed, credential = self._vault.authorization("header", name, raw)
             return (name, sealed.decode("latin-1")), (credential,)
         mark = found.replace(name, raw, "seal").decode("latin-1")

@@ -24,8 +24,7 @@ _NAMES_CACHED = 4096
 
 _SECRET_HEADERS = frozenset(
     {
-        "authorization", "proxy-authorization", "x-authorization", "x-original-authorization",
-        "x-forwarded-authorization", "x-api-key", "api-key", "apikey", "x-apikey",
+        "x-api-key", "api-key", "apikey", "x-apikey",
         "ocp-apim-subscription-key", "x-functions-key", "x-goog-api-key", "x-rapidapi-key",
         "x-master-key", "x-algolia-api-key", "x-shared-secret", "x-amzn-oidc-data", "x-auth",
         "x-auth-key", "x-access-key", "x-secret", "x-session-id", "x-credentials",
@@ -33,6 +32,7 @@ _SECRET_HEADERS = frozenset(
         "private-token",
     }
 )  # fmt: skip
+_SECRET_HEADER_ENDS = ("token", "authorization", "otp", "passcode")
 _SECRET_HEADER_PARTS = ("apikey", "password", "passwd", "secret", "accesskey", "privatekey")
 
 # Compared without case and separators: accessToken, access-token and ACCESS_TOKEN are one name.
@@ -140,7 +140,7 @@ class Names:
         if name in _SECRET_HEADERS:
             return "seal"
         bare = _NOT_LETTERS.sub("", name)
-        if bare.endswith("token") or any(part in bare for part in _SECRET_HEADER_PARTS):
+        if bare.endswith(_SECRET_HEADER_ENDS) or any(part in bare for part in _SECRET_HEADER_PARTS):
             return "seal"
         return None
 

@@ -46,6 +46,7 @@ def test_authorization(value: str, sealed: str):
     """A known scheme stays; whatever else stands there does not."""
     assert header("Authorization", value) == sealed
     assert header("PROXY-authorization", value) == sealed
+    assert header("Grpc-Metadata-Authorization", value) == sealed
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_authorization(value: str, sealed: str):
     [
         "X-Api-Key", "apikey", "Api_Key", "X-Auth-Token", "x-amz-security-token", "X-CSRF-Token",
         "Ocp-Apim-Subscription-Key", "X-Goog-Api-Key", "Private-Token", "X-Client-Secret",
-        "X-Vault-Token", "X-Password",
+        "X-Vault-Token", "X-Password", "X-GitHub-OTP", "X-Passcode",
     ],
 )  # fmt: skip
 def test_headers_that_hold_keys(name: str):

@@ -296,5 +296,7 @@ def _metrics_text(reports: MirrorReports) -> str:
 
 
 def _tell(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    # A terminal that was closed, or `2>&1 | head`: nobody reads it, and capturing goes on.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()

@@ -62,6 +62,23 @@ async def test_a_closed_terminal_drains_too(tmp_path: Path) -> None:
         assert ledger["shipped"] == 1
 
 
+async def test_nobody_reads_what_it_says(tmp_path: Path) -> None:
+    """With standard error gone it serves, ships and ends as ever."""
+    with open("/dev/full", "w") as full:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "mirrorproxy", "capture", *options_for(tmp_path), stderr=full
+        )
+    try:
+        async with asyncio.timeout(30):
+            while not (tmp_path / ".spool" / "shipper-status.json").exists():
+                await asyncio.sleep(0.02)
+            process.terminate()
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+
 async def test_second_signal_ends_at_once(tmp_path: Path) -> None:
     """What hangs does not keep an impatient operator waiting; it is counted as lost."""
     async with origin() as app, capture(app.url, tmp_path) as mirror:

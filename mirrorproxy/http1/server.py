@@ -160,10 +160,10 @@ class ServerConnection(asyncio.Protocol):
                 socket_.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.abort()
 
-    def close_if_idle(self) -> None:
-        """Close it unless a request is being read or answered."""
-        if self._handler is None and not self._head_begun:
-            self._close()
+    def close_if_idle(self, by: float) -> None:
+        """Close it then, by the loop's clock, unless a request is read or answered by then."""
+        if self._handler is None and not self._head_begun and not self._is_blocked:
+            self.deadline = min(self.deadline, by)
 
     # -- what the transport calls ---------------------------------------------
 
@@ -259,7 +259,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Read the next request."""
-        self.deadline = self._loop.time() + self._service.limits.idle_timeout_s
+        self.deadline = self._loop.time() + self._service.idle_timeout_s
         if self._held_back:
             self._held_back = False
             self.resume_reading()

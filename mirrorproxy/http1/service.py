@@ -11,6 +11,13 @@ from mirrorproxy.http1.heads import RequestHead
 from mirrorproxy.http1.limits import ServerLimits
 from mirrorproxy.http1.server import ServerConnection
 
+_LAST_IDLE_S = 1.0
+"""What an idle connection has left when draining begins: a request may be on its way.
+
+nginx's keepalive_min_timeout is for the same. Closed at once, the client could
+not know whether its request was acted on.
+"""
+
 
 class Service:
     """What the connections of one listener have in common.
@@ -18,6 +25,7 @@ class Service:
     handler(connection, head, started_us) returns the handler of a request.
     refused(status) is called for each request that was refused before it had one.
     strict: also refuse what is merely ugly, see `grammar`. draining: answer, then close.
+    idle_timeout_s: how long a connection may be kept without a request.
     """
 
     def __init__(
@@ -35,6 +43,7 @@ class Service:
         self.refused = refused
         self.strict = strict
         self.draining = False
+        self.idle_timeout_s = limits.idle_timeout_s
         self.accepted = 0
         self.deadlines = Deadlines(loop)
         self.connections: set[ServerConnection] = set()
@@ -44,10 +53,12 @@ class Service:
         return ServerConnection(self)
 
     def drain(self) -> None:
-        """Close idle connections now and the others after their answer."""
+        """Close each connection after the answer under way or to come, idle ones in a moment."""
         self.draining = True
-        for connection in tuple(self.connections):
-            connection.close_if_idle()
+        self.idle_timeout_s = min(self.idle_timeout_s, _LAST_IDLE_S)
+        by = self.loop.time() + self.idle_timeout_s
+        for connection in self.connections:
+            connection.close_if_idle(by)
 
     def close(self) -> None:
         """Abort all connections."""

@@ -249,9 +249,34 @@ def test_draining_closes_the_idle_and_spares_the_busy() -> None:
     busy.receive(GET % 0)
     idle.service.drain()
     busy.service.drain()
-    assert idle.transport.ended == "closed"
-    assert busy.transport.ended is None
+    assert busy.connection.deadline == NEVER
     assert not busy.connection.may_keep
+    assert idle.connection.deadline == idle.loop.now + 1
+    idle.connection.on_deadline(idle.loop.now + 1)
+    assert (idle.transport.ended, busy.transport.ended) == ("closed", None)
+
+
+def test_a_request_on_its_way_when_draining_begins_is_answered() -> None:
+    """Its client could not tell a connection closed at once from a request that was lost."""
+    server = Server()
+    server.service.drain()
+    server.receive(GET % 0)
+    assert server.connection.deadline == NEVER
+    server.requests[0].answer(keep=server.connection.may_keep)
+    assert (server.transport.taken(), server.transport.ended) == (ANSWER, "closed")
+
+
+def test_an_answer_that_is_still_being_read_when_draining_begins_is_not_cut() -> None:
+    """Only afterwards is its connection idle."""
+    server = Server()
+    server.receive(GET % 0)
+    server.connection.pause_writing()
+    server.requests[0].answer()
+    before = server.connection.deadline
+    server.service.drain()
+    assert server.connection.deadline == before > server.loop.now + 1
+    server.connection.resume_writing()
+    assert server.connection.deadline == server.loop.now + 1
 
 
 def test_a_tunnel_hands_over_what_came_early_and_all_that_follows() -> None:

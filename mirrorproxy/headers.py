@@ -5,6 +5,7 @@ Pure. A header list is a list of (name, value) pairs as received, see `record`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from mirrorproxy.record import HeaderList
@@ -24,6 +25,9 @@ HOP_BY_HOP = frozenset(
 _PROTECTED = frozenset({
     "authorization", "content-length", "content-type", "cookie", "forwarded", "host", "x-real-ip",
 })  # fmt: skip
+
+SESSION_COOKIE = re.compile(r"sess|(?:^|[._-])sid$|auth|token|jwt|login", re.IGNORECASE)
+"""Finds names of cookies that stand for a session: connect.sid, JSESSIONID, auth_token, ..."""
 
 REPLAY_HEADER = "X-Mirrorproxy-Replay"
 """Marks every shot: ``<run>/<id>``. Never recorded, never replayed."""

@@ -19,12 +19,11 @@ from mirrorproxy.capture.lines import (
     REAL_IP,
     Recorded,
 )
-from mirrorproxy.headers import is_protected
+from mirrorproxy.headers import SESSION_COOKIE, is_protected
 from mirrorproxy.record import Credential, HeaderList
 
 _ADDRESS = re.compile(r"\[?[0-9A-Fa-f:.%]{2,45}\]?(?::[0-9]{1,5})?")
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
-_SESSION_COOKIE = re.compile(r"sess|(?:^|[._-])sid$|auth|token|jwt|login", re.IGNORECASE)
 _RECORDED_TEXT = re.compile(
     r"\s*(?:text/[a-z0-9.+\-]+|application/(?:json|xml|x-www-form-urlencoded|x-ndjson|javascript)"
     r"|[a-z]+/[a-z0-9.\-]+\+(?:json|xml))(?![a-z0-9.+\-])",
@@ -114,7 +113,7 @@ def session_key(credentials: Iterable[Credential], client: str) -> str:
         if credential.place == "header" and credential.name.lower() == "authorization":
             return credential.subject or credential.fingerprint
         is_cookie = credential.place == "cookie"
-        if is_cookie and cookie is None and _SESSION_COOKIE.search(credential.name):
+        if is_cookie and cookie is None and SESSION_COOKIE.search(credential.name):
             cookie = credential.fingerprint
     return cookie or client
 

@@ -29,7 +29,9 @@ _SECRET_HEADERS = frozenset(
         "x-master-key", "x-algolia-api-key", "x-shared-secret", "x-amzn-oidc-data", "x-auth",
         "x-auth-key", "x-access-key", "x-secret", "x-session-id", "x-credentials",
         "cf-access-client-secret", "x-ms-token-aad-access-token", "x-vault-token",
-        "private-token",
+        "private-token", "authentication", "x-authentication", "x-credential", "x-session",
+        "x-session-key", "x-app-key", "x-application-key", "x-client-key", "x-consumer-key",
+        "x-subscription-key",
     }
 )  # fmt: skip
 _SECRET_HEADER_ENDS = ("token", "authorization", "otp", "passcode")

@@ -5,10 +5,9 @@ Pure. The key orders and samples; it holds fingerprints, never secrets.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
-from mirrorproxy.headers import values
+from mirrorproxy.headers import SESSION_COOKIE, values
 from mirrorproxy.record import Credential, Exchange
 from mirrorproxy.rules.auth import claim_texts
 from mirrorproxy.rules.patterns import Fault, KeyPath
@@ -17,7 +16,6 @@ SessionKey = Callable[[Exchange], str]
 _Part = Callable[[Exchange], str | None]
 
 PARTS = "credential, subject, fingerprint, client, cookie:<name>, header:<name> or claim:<name>"
-_SESSION_COOKIE = re.compile(r"sess|sid|auth|token|jwt|login", re.IGNORECASE)
 
 
 def compile_session(by: Sequence[str], at: KeyPath) -> SessionKey:
@@ -76,7 +74,7 @@ def _credential(exchange: Exchange) -> str | None:
             return credential.subject or credential.fingerprint
     for credential in exchange.credentials:
         # Other cookies count visits or hold settings; many users may share their value.
-        if credential.place == "cookie" and _SESSION_COOKIE.search(credential.name):
+        if credential.place == "cookie" and SESSION_COOKIE.search(credential.name):
             return credential.subject or credential.fingerprint
     return None
 

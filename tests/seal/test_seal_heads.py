@@ -52,6 +52,7 @@ def test_authorization(value: str, sealed: str):
 @pytest.mark.parametrize(
     "name",
     [
+        "X-Consumer-Key", "X-Subscription-Key", "Authentication", "X-Session", "X-App-Key",
         "X-Api-Key", "apikey", "Api_Key", "X-Auth-Token", "x-amz-security-token", "X-CSRF-Token",
         "Ocp-Apim-Subscription-Key", "X-Goog-Api-Key", "Private-Token", "X-Client-Secret",
         "X-Vault-Token", "X-Password", "X-GitHub-OTP", "X-Passcode",

@@ -16,8 +16,8 @@ from typing import Any
 from mirrorproxy.capture.proxy import Proxy
 from mirrorproxy.capture.routes import Route, Routes
 from mirrorproxy.capture.tap import Tap
-from mirrorproxy.http1.limits import ClientLimits, ServerLimits
 from mirrorproxy.http1.heads import RequestHead, ResponseHead
+from mirrorproxy.http1.limits import ClientLimits, ServerLimits
 from mirrorproxy.http1.origin import parse_origin
 from mirrorproxy.http1.pool import Pool
 from mirrorproxy.metrics import volatile_slot

@@ -7,6 +7,7 @@ no proof (load balancers are shared): whoever can resolve names warns of them.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 
 from mirrorproxy.errors import ConfigError
@@ -74,4 +75,15 @@ def _origin(url: str) -> Origin | None:
 
 
 def _normal(origin: Origin) -> Origin:
-    return Origin(origin.scheme, origin.host.lower().rstrip("."), origin.port)
+    host = origin.host.lower().rstrip(".")
+    # This machine has many names, and each of them reaches the same listener.
+    if host.endswith(".localhost") or _is_loopback(host):
+        host = "localhost"
+    return Origin(origin.scheme, host, origin.port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -78,7 +78,7 @@ def rules(data: bytes) -> None:
 
 def seal(data: bytes) -> None:
     """Sealing never fails, whole and in pieces agree, and a planted secret never survives."""
-    if len(data) < 3:
+    if len(data) < 4:  # an empty body is never streamed
         return
     content_type = _CONTENT_TYPES[data[0] % len(_CONTENT_TYPES)]
     coding = _CODINGS[data[1] % len(_CODINGS)]

@@ -32,6 +32,8 @@ def guard(url: str) -> ProductionGuard:
         pytest.param("https://api.example.com", exchange("api.example.com:443"), id="said port"),
         pytest.param("http://10.0.3.7:8080/v2", exchange("api.example.com"), id="the upstream"),
         pytest.param("http://[::1]:80", exchange("[::1]", "http"), id="IPv6"),
+        pytest.param("http://localhost", exchange("127.0.0.1", "http"), id="this machine"),
+        pytest.param("http://127.0.0.2", exchange("api.localhost", "http"), id="its other names"),
     ],
 )
 def test_production_is_refused(target, captured):

@@ -107,7 +107,10 @@ def open_scanner(found: Findings, beginning: bytes, content_type: str, level: in
     """
     content_type = content_type[:_MAX_TYPE]
     kind = _kind(content_type)
-    charset = None if kind == "opaque" else _wide_charset(beginning)
+    # The one rule for whole bodies and for those in pieces: NULs further on do not
+    # make JSON of single bytes a wide text, in which its names would go unseen.
+    is_narrow = kind == "opaque" or is_plainly_json(beginning, content_type)
+    charset = None if is_narrow else _wide_charset(beginning)
     if charset is not None:
         inner = content_type.partition(";")[0]
         wide = WideText(charset)

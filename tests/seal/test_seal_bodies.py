@@ -279,3 +279,13 @@ def test_names_in_any_spelling():
         sealed = body(data).data
         assert sealed is not None, name
         assert sealed.decode() == data.replace('"s3"', f'"{S}"'), name
+
+
+def test_nuls_further_on_do_not_hide_names_in_a_stream() -> None:
+    """What begins as JSON of single bytes is read as that, whole or in pieces."""
+    body = b'{"user":"u","pass\\u0077ord":' + b"\0e\0n\0" * 20 + b'"secret"}'
+    stream = sealer().stream(JSON, None)
+    pieces = b"".join(stream.feed(body[at : at + 6]) for at in range(0, len(body), 6))
+    pieces += stream.finish()
+    assert (stream.omitted, sealer().body(body, JSON, None).omitted) == ("unsealable",) * 2
+    assert b"secret" not in pieces

@@ -157,7 +157,14 @@ class Trickle(io.RawIOBase):
         return self._stream.read(min(size, self._step))
 
 
-@pytest.mark.parametrize("data", [A + B, gzip.compress(text(LINES[:20])), b"".join(LINES[:20])])
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(A + B, id="members"),
+        pytest.param(gzip.compress(text(LINES[:20])), id="foreign gzip"),
+        pytest.param(b"".join(LINES[:20]), id="joined lines"),
+    ],
+)
 @pytest.mark.parametrize("step", [1, 3, 7])
 def test_however_the_bytes_come(data, step):
     """Lines, joints and headers may be cut anywhere."""

@@ -58,6 +58,7 @@ class Flow(Receiver, Handler):
     _tunnel = False
     _paused_client = False
     _paused_upstream = False
+    _half_closed = False
 
     def __init__(
         self, plane: Plane, client: ServerConnection, head: RequestHead, route: Route, tap: Tap
@@ -122,7 +123,8 @@ class Flow(Receiver, Handler):
             self._connection.request_sent()
 
     def client_half_closed(self) -> None:
-        """See `Handler`: the upstream sees what it would see without us."""
+        """See `Handler`: the upstream sees what it would see without us, once it is connected."""
+        self._half_closed = True
         if self._connection is not None:
             self._connection.write_eof()
 
@@ -307,6 +309,8 @@ class Flow(Receiver, Handler):
         result.write(b"".join(held))
         if self._request_ended:
             result.request_sent()
+        if self._half_closed:
+            result.write_eof()
 
     def _send(self, data: bytes) -> None:
         connection = self._connection

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import signal
 import socket
 import sys
@@ -22,11 +23,20 @@ POLL_S = 0.05
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a TCP port of 127.0.0.1 that nobody uses at this moment.
+
+    Not one of those that systems hand out by themselves (Linux from 32768 on): any
+    outgoing connection might take it before its server does.
+    """
+    choose = random.SystemRandom()
+    while True:
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", choose.randrange(12_000, 32_000)))
+            except OSError:
+                continue
+            port: int = listener.getsockname()[1]
+            return port
 
 
 @contextlib.asynccontextmanager

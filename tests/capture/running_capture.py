@@ -13,17 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import aiohttp
-
-from mirrorproxy.capture.listeners import Address, address_of, bind_alone
+from support.ports import free_port
 
 DEADLINE_S = 30
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    bound = bind_alone(Address("127.0.0.1", 0))
-    with bound:
-        return address_of(bound).port
 
 
 class Origin:

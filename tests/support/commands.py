@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
+from support.ports import free_port  # noqa: F401 - asked for with the captures it is for
+
 START_TIMEOUT_S = 30
 COMMAND_TIMEOUT_S = 90
 
@@ -84,13 +86,6 @@ def serving(*applications: Application) -> Iterator[None]:
             one.shutdown()
             thread.join()
             one.server_close()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def run(

@@ -36,8 +36,7 @@ from mirrorproxy.report.summary import (
     summary_lines,
     unreadable_lines,
 )
-from mirrorproxy.rules.plan import SKIP_NO_CREDENTIAL, plan, with_body
-from mirrorproxy.shot import Shot
+from mirrorproxy.rules.plan import plan, with_body
 from mirrorproxy.sources.events import Unreadable
 from mirrorproxy.sources.feed import Reader
 from mirrorproxy.sources.merge import Merge
@@ -104,7 +103,7 @@ def _replay(
             settings.limits,
             ledger,
             speed=settings.speed,
-            with_body=_with_body,
+            with_body=with_body,
             report=report,
             on_unreadable=on_unreadable,
             drain_s=_DRAIN_S,
@@ -179,10 +178,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
-
-
-def _with_body(shot: Shot, body: bytes) -> Shot | str:
-    return with_body(shot, body) or SKIP_NO_CREDENTIAL
 
 
 # -- results -------------------------------------------------------------------

@@ -76,11 +76,6 @@ class Decision(NamedTuple):
     by_session: bool = False
     rewriter: Rewriter = KEEP
 
-    @property
-    def is_skip(self) -> bool:
-        """Whether nothing is sent, whatever the percentage."""
-        return not self.targets
-
 
 _Candidate = tuple[tuple[str, ...], FactsTest | None, Decision]
 

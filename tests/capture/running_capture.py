@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import aiohttp
-from support.ports import free_port
+
+from mirrorproxy.demo.processes import free_port
 
 DEADLINE_S = 30
 

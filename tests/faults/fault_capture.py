@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from support.ports import free_port
+from mirrorproxy.demo.processes import free_port
 
 DEADLINE_S = 40.0
 

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
-from support.ports import free_port  # noqa: F401 - asked for with the captures it is for
+from mirrorproxy.demo.processes import free_port  # noqa: F401 - asked for with the captures it is for
 
 START_TIMEOUT_S = 30
 COMMAND_TIMEOUT_S = 90

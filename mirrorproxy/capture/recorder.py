@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from mirrorproxy import keys, sampling
-from mirrorproxy.capture.assemble import RecordTooLarge, assemble
+from mirrorproxy.capture.assemble import Assembler, RecordTooLarge
 from mirrorproxy.capture.breaker import SLOW_APPEND_S, Breaker, Complaints
 from mirrorproxy.capture.facts import Facts, facts_of, is_recorded_text, session_key
 from mirrorproxy.capture.filters import Filters
@@ -101,10 +101,10 @@ class Recorder:
     ) -> None:
         self._sealer = sealer
         self._lines = LineReader(sealer.line)
+        self._assembler = Assembler(sealer, self._lines, self._open_body, node)
         self._writer = writer
         self._slot = slot
         self._store_captured = captured_store(slot)
-        self._node = node
         self._policies = dict(policies or {})
         self._default_policy = ServicePolicy()
         self._trust_forwarded = trust_forwarded
@@ -204,25 +204,14 @@ class Recorder:
         if self._breaker.is_set and (blocked := self._breaker.reason(self._monotonic())):
             self.drop(blocked)
             return
-        exchange, line, commit = assemble(
-            tap,
-            facts,
-            self._id_of(tap),
-            sealer=self._sealer,
-            lines=self._lines,
-            open_body=self._open_body,
-            node=self._node,
-            duration_us=duration_us,
-            failure=failure,
-        )
-        if commit is not None:
+        record = self._assembler.assemble(tap, facts, self._id_of(tap), duration_us, failure)
+        if record.commit is not None:
             # Before the record that names it; a body without a record is swept later.
-            commit()
-        self._append(line)
-        request, response = exchange.request, exchange.response
-        if request.omitted or (response is not None and response.omitted):
+            record.commit()
+        self._append(record.line)
+        if record.is_unsealable:
             self._slot[_UNSEALABLE] += 1
-        if request.truncated:
+        if record.is_truncated:
             self._slot[_TRUNCATED] += 1
 
     def drop(self, reason: str) -> None:
@@ -271,10 +260,7 @@ class Recorder:
         if tap.facts is None:
             head = tap.head
             tap.facts = facts_of(
-                self._lines.read(head.lines),
-                head.connection_options(),
-                tap.peer,
-                trust_forwarded=self._trust_forwarded,
+                self._lines.read(head.lines), tap.peer, trust_forwarded=self._trust_forwarded
             )
         return tap.facts
 

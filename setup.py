@@ -74,12 +74,18 @@ def extensions() -> list[Extension]:
         if wanted == "1":
             raise
         return []
-    built: list[Extension] = mypycify(
-        ["--config-file", str(HERE / "pyproject.toml"), *HOT],
-        opt_level="3",
-        debug_level="0",
-        group_name="mirrorproxy",
-    )
+    try:
+        built: list[Extension] = mypycify(
+            ["--config-file", str(HERE / "pyproject.toml"), *HOT],
+            opt_level="3",
+            debug_level="0",
+            group_name="mirrorproxy",
+        )
+    except SystemExit:  # what it found is on standard output
+        if wanted == "1":
+            raise
+        print("mirrorproxy: nothing is compiled, it will run as Python", file=sys.stderr)
+        return []
     for extension in built:
         extension.optional = wanted != "1"
     return built

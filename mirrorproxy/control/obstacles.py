@@ -21,7 +21,7 @@ _PORT = re.compile(r"[0-9]{1,5}")
 
 
 def check_general(labels: Labels, problems: list[str], *, between: bool) -> None:
-    """Look at what concerns the app as a whole. between: whether the mirror would be in the path."""
+    """Look at the app as a whole. between: whether the mirror would be in the path."""
     if flag(labels.option("enable")) is False:
         problems.append("Traefik is told to leave it out (enable=false)")
     if between and flag(labels.option("consulcatalog.connect")):

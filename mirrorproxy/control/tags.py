@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -30,11 +30,19 @@ from mirrorproxy.control.labels import (
     value_of,
 )
 from mirrorproxy.control.match import globs_of
-from mirrorproxy.control.obstacles import check_backend, check_general, check_pool, check_routers
+from mirrorproxy.control.obstacles import (
+    check_backend,
+    check_general,
+    check_pool,
+    check_routers,
+    rival,
+)
 from mirrorproxy.headers import APP_HEADER
 from mirrorproxy.topology import AppMode
 
 MAX_WEIGHT = 1_000_000
+DEFAULT_RULE = "Host(`{{ normalize .Name }}`)"
+"""Traefik's own for Consul's catalog, unless it was given another."""
 
 # The app's own health checks would leave the router without a server (503) where
 # the catalog's take the router away and let the app's own serve.
@@ -166,6 +174,33 @@ def routers_by_backend(
             )
         found[backend] = (*found.get(backend, ()), router)
     return found
+
+
+def crowded(
+    app: AppTags,
+    catalog: Mapping[str, Iterable[str]],
+    *,
+    default_rule: str | None = None,
+    prefix: str = PREFIX,
+) -> str | None:
+    """Return why there is no room for a mirrored router above one of the app's, or None.
+
+    catalog: every service with its tags, as Consul's list of services has them;
+    mirrors among them do not count. A reason like any other to leave it alone.
+    """
+    others: list[Router] = []
+    mirrors = {mirror_name(service) for service in catalog}
+    for service, tags in catalog.items():
+        if service in mirrors:
+            continue
+        labels = parse_labels(tags, prefix=prefix)
+        if service == app.service:
+            mirrored = {router.name for router in app.routers}
+            others += [router for router in labels.routers if router.name not in mirrored]
+            continue
+        led = routers_by_backend(service, labels, default_rule or DEFAULT_RULE)
+        others += [router for group in led.values() for router in group]
+    return rival(app.routers, others)
 
 
 def mirror_name(service: str) -> str:

@@ -16,7 +16,7 @@ from mirrorproxy.topology import AppMode
 OWN_PREFIX = "mirrorproxy"
 PercentBy = Literal["id", "session"]
 
-_KEYS = ("enable", "mode", "percent", "percent-by", "response-body", "match.path", "seal")
+KEYS = ("enable", "mode", "percent", "percent-by", "response-body", "match.path", "seal")
 _NUMBER = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6})?")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]+")
 
@@ -28,8 +28,8 @@ class Asked:
         self._given = {key.lower(): value.strip() for key, value in given.items()}
         self._problems = problems
         for key in self._given:
-            if key not in _KEYS:
-                self._problem(key, f"is not known: {', '.join(_KEYS)} are")
+            if key not in KEYS:
+                self._problem(key, f"is not known: {', '.join(KEYS)} are")
 
     def _problem(self, key: str, text: str) -> None:
         self._problems.append(f"the tag {OWN_PREFIX}.{key} {text}")

@@ -138,3 +138,102 @@ def test_traefik_reads_tags_as_we_do(tmp_path: Path, app: RawOrigin, port: int):
     assert [f"{name}@consulcatalog" for name in fixed.middlewares] == routers["fixed"][
         "middlewares"
     ]
+
+
+def test_a_pooled_mirror_is_one_server_more(
+    tmp_path: Path, app: RawOrigin, mirror: RawOrigin, port: int
+):
+    """One in ten goes there by the app's name; without the mirror the app's router goes on."""
+    tags = [
+        *ON,
+        "mirrorproxy.mode=pooled",
+        "mirrorproxy.percent=10",
+        "traefik.http.routers.orders.rule=Host(`orders.example.com`) && HeaderRegexp(`A`, `^b=c$`)",
+        "traefik.http.services.orders.loadbalancer.server.weight=90",
+        "traefik.http.services.orders.loadbalancer.responseforwarding.flushinterval=1ms",
+    ]
+    both = {
+        "orders": [Registered(app.port, tags)],
+        "mirror-orders": [Registered(mirror.port, mirror_tags("orders", tags))],
+    }
+    headers = {"A": "b=c", "X-Mirrorproxy-App": "billing"}
+    with Catalog(both) as catalog, Traefik(tmp_path, static(catalog, port)) as traefik:
+        traefik.wait_for_router("mirror-orders-orders@consulcatalog")
+        for _ in range(40):
+            assert fetch(port, "/", host="orders.example.com", headers=headers)[0] == 200
+        assert (len(app.seen), len(mirror.seen)) == (36, 4)
+        # Not billing: a client must not reach another app past that one's middlewares.
+        assert {tuple(one.values(b"X-Mirrorproxy-App")) for one in mirror.seen} == {(b"orders",)}
+
+        catalog.services = {"orders": both["orders"]}
+        traefik.wait_for_router("mirror-orders-orders@consulcatalog", there=False)
+        assert fetch(port, "/", host="orders.example.com", headers=headers)[0] == 200
+
+
+def test_several_mirrors_share_an_apps_requests(
+    tmp_path: Path, app: RawOrigin, mirror: RawOrigin, other: RawOrigin, port: int
+):
+    """Equal tags, equal routers and middlewares: Traefik takes them for one."""
+    tags = [*ON, "traefik.http.routers.orders.rule=Host(`orders.example.com`)"]
+    mirrors = mirror_tags("orders", tags)
+    services = {
+        "orders": [Registered(app.port, tags)],
+        "mirror-orders": [Registered(mirror.port, mirrors), Registered(other.port, mirrors)],
+    }
+    with Catalog(services) as catalog, Traefik(tmp_path, static(catalog, port)) as traefik:
+        traefik.wait_for_router("mirror-orders-orders@consulcatalog")
+        for _ in range(10):
+            assert fetch(port, "/", host="orders.example.com")[0] == 200
+    assert (len(mirror.seen), len(other.seen), len(app.seen)) == (5, 5, 0)
+
+
+def test_a_mirror_that_lags_behind_takes_nothing_of_the_apps_away(
+    tmp_path: Path, app: RawOrigin, mirror: RawOrigin, port: int
+):
+    """The app has new users and a new rule, the mirror's tags are still the old ones."""
+    old = [
+        *ON,
+        "traefik.http.routers.orders.rule=Host(`old.example.com`)",
+        "traefik.http.routers.orders.middlewares=auth",
+        "traefik.http.middlewares.auth.basicauth.users=admin:{SHA}AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    ]
+    new = [
+        *ON,
+        "traefik.http.routers.orders.rule=Host(`new.example.com`)",
+        "traefik.http.routers.orders.middlewares=auth",
+        # admin:secret
+        "traefik.http.middlewares.auth.basicauth.users=admin:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=",
+    ]
+    services = {
+        "orders": [Registered(app.port, new)],
+        "mirror-orders": [Registered(mirror.port, mirror_tags("orders", old))],
+    }
+    login = {"Authorization": "Basic YWRtaW46c2VjcmV0"}
+    with Catalog(services) as catalog, Traefik(tmp_path, static(catalog, port)) as traefik:
+        traefik.wait_for_router("mirror-orders-orders@consulcatalog")
+        traefik.wait_for_router("orders@consulcatalog")
+        assert fetch(port, "/", host="new.example.com")[0] == 401
+        assert fetch(port, "/", host="new.example.com", headers=login)[0] == 200
+        assert fetch(port, "/", host="old.example.com")[0] == 401
+    assert (len(app.seen), len(mirror.seen)) == (1, 0)
+
+
+def test_an_app_that_traefik_must_not_show_is_not_shown_by_its_mirror(
+    tmp_path: Path, app: RawOrigin, mirror: RawOrigin, port: int
+):
+    """Constraints and traefik.enable are the app's to satisfy."""
+    rule = "traefik.http.routers.orders.rule=Host(`orders.example.com`)"
+    hidden, shown = ["inner", rule, "mirrorproxy.enable=true"], ["public", *ON, rule]
+    services = {
+        "hidden": [Registered(app.port, hidden)],
+        "mirror-hidden": [Registered(mirror.port, mirror_tags("hidden", hidden))],
+        "shown": [Registered(app.port, shown)],
+        "mirror-shown": [Registered(mirror.port, mirror_tags("shown", shown))],
+    }
+    provider = {"exposedByDefault": True, "constraints": "Tag(`public`)"}
+    with (
+        Catalog(services) as catalog,
+        Traefik(tmp_path, static(catalog, port, **provider)) as traefik,
+    ):
+        traefik.wait_for_router("mirror-shown-orders@consulcatalog")
+        assert "mirror-hidden-orders@consulcatalog" not in traefik.routers()

@@ -121,6 +121,22 @@ def test_a_tap_copies_and_changes_nothing_else(
         assert "mirrorproxy-orders-orders@http" in traefik.routers()
 
 
+def test_traefik_starts_without_the_mirror(
+    repository: Path, tmp_path: Path, app: RawOrigin, provider: Provider, port: int
+):
+    """Apps are served by their own routers, and tapped once the mirror answers."""
+    provider.document = None
+    with (
+        Catalog({"orders": [Registered(app.port, TAGS)]}) as catalog,
+        Traefik(tmp_path, static(repository, catalog, provider, port)) as traefik,
+    ):
+        traefik.wait_for_router("orders@consulcatalog")
+        assert fetch(port, "/", host=HOST)[0] == 200
+        provider.document = provider_document([parse_app("orders", TAGS)], ["http://127.0.0.1:1"])
+        traefik.wait_for_router("mirrorproxy-orders-orders@http")
+        assert fetch(port, "/", host=HOST)[0] == 200
+
+
 def test_when_the_last_tag_is_gone_traefik_forgets_the_tap(
     repository: Path,
     tmp_path: Path,

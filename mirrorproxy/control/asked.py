@@ -7,10 +7,10 @@ problem that names it: a misspelt percent must not record everything.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Literal, cast, get_args
 
-from mirrorproxy.control.labels import flag, listed
+from mirrorproxy.control.labels import flag, listed, shown
 from mirrorproxy.topology import AppMode
 
 OWN_PREFIX = "mirrorproxy"
@@ -22,17 +22,22 @@ _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~\-]+")
 
 
 class Asked:
-    """The tags by their key, without the prefix; what cannot be read is added to problems."""
+    """The tags of an app, whatever their case; what cannot be read is added to problems."""
 
-    def __init__(self, given: Mapping[str, str], problems: list[str]) -> None:
-        self._given = {key.lower(): value.strip() for key, value in given.items()}
+    def __init__(self, tags: Iterable[str], problems: list[str]) -> None:
+        split = (tag.partition("=") for tag in tags)
+        given = {key.lower(): value.strip() for key, equals, value in split if equals}
+        start = f"{OWN_PREFIX}."
+        self._given = {
+            key.removeprefix(start): value for key, value in given.items() if key.startswith(start)
+        }
         self._problems = problems
         for key in self._given:
             if key not in KEYS:
                 self._problem(key, f"is not known: {', '.join(KEYS)} are")
 
     def _problem(self, key: str, text: str) -> None:
-        self._problems.append(f"the tag {OWN_PREFIX}.{key} {text}")
+        self._problems.append(f"the tag {OWN_PREFIX}.{shown(key)} {text}")
 
     def truth(self, key: str) -> bool:
         """Return a truth value; false when it is not given."""

@@ -1,7 +1,8 @@
 """Labels: what an app tells Traefik in its Consul tags or Docker labels.
 
-Pure. Reads as Traefik 3 reads: ``key=value``, keys whatever their case, the
-last of equal keys counts, tags without a value or another prefix mean nothing.
+Pure. Reads as Traefik 3 reads: ``key=value``, the prefix as written and the
+rest of a key whatever its case, the last of equal keys counts, tags without a
+value or with another prefix mean nothing.
 Only HTTP is read; values stay as they are written. What is decided from it is
 not decided here.
 """
@@ -19,6 +20,7 @@ Options = tuple[tuple[str, str], ...]
 """Keys as written, below the router or service that they belong to, and values; sorted."""
 
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,19}")
+_PLAIN = re.compile(r"[A-Za-z0-9._@\-]{1,128}")
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _NAME_TEMPLATE = re.compile(r"\{\{-?\s*(normalize\s+)?\.Name\s*-?\}\}")
@@ -67,10 +69,10 @@ def pairs(tags: Iterable[str], prefix: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     spelling: dict[str, str] = {}
-    start = f"{prefix.lower()}."
+    start = f"{prefix}."
     for tag in tags:
         key, equals, value = tag.partition("=")
-        if not equals or not key.lower().startswith(start):
+        if not equals or not key.startswith(start):
             continue
         key = key[len(start) :]
         found[spelling.setdefault(key.lower(), key)] = value
@@ -105,7 +107,7 @@ def _router(name: str, options: Mapping[str, str], faults: list[str]) -> Router:
     known = {key.lower(): value for key, value in options.items()}
     rule, priority = known.get("rule", ""), known.get("priority", "0")
     if not _WHOLE_NUMBER.fullmatch(priority):
-        faults.append(f"the priority of its router {name} is not a whole number")
+        faults.append(f"the priority of its router {shown(name)} is not a whole number")
         priority = "0"
     own = ("rule", "priority", "service", "entrypoints", "middlewares")
     return Router(
@@ -122,6 +124,11 @@ def _router(name: str, options: Mapping[str, str], faults: list[str]) -> Router:
 def default_priority(rule: str) -> int:
     """Return the priority that Traefik gives a router without one: its rule's length in bytes."""
     return len(rule.encode())
+
+
+def shown(name: str) -> str:
+    """Return a name from a tag as it may stand in a sentence, on one line and not too long."""
+    return name if _PLAIN.fullmatch(name) else repr(name[:64])
 
 
 def listed(value: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
-from mirrorproxy.control.labels import Labels, Options, Router, flag
+from mirrorproxy.control.labels import Labels, Options, Router, flag, shown
 from mirrorproxy.control.match import hosts_of
 
 MAX_PRIORITY = (1 << 63) - 1 - 1000
@@ -35,20 +35,26 @@ def check_routers(led: Mapping[str, tuple[Router, ...]], problems: list[str]) ->
     if not led:
         problems.append("no router of its own leads to it")
     if len(led) > 1:
-        problems.append(f"its routers lead to several services: {', '.join(sorted(led))}")
+        problems.append(
+            f"its routers lead to several services: {', '.join(shown(name) for name in sorted(led))}"
+        )
     for router in (router for group in led.values() for router in group):
         if not router.rule:
             problems.append(
-                f"its router {router.name} has no rule: give it one, or the mirror a default rule"
+                f"its router {shown(router.name)} has no rule: give it one, or the mirror a default rule"
             )
         # One above -1 would be 0, by which Traefik means the length of the rule.
         if router.priority >= MAX_PRIORITY or router.priority == -1:
-            problems.append(f"the priority of its router {router.name} leaves no room above it")
+            problems.append(
+                f"the priority of its router {shown(router.name)} leaves no room above it"
+            )
         if any(key.lower().startswith("parentrefs") for key, _ in router.options):
-            problems.append(f"its router {router.name} is part of a tree of routers (parentRefs)")
+            problems.append(
+                f"its router {shown(router.name)} is part of a tree of routers (parentRefs)"
+            )
         if any(key.lower().startswith("middlewares[") for key, _ in router.options):
             problems.append(
-                f"the middlewares of its router {router.name} are not one comma-separated list"
+                f"the middlewares of its router {shown(router.name)} are not one comma-separated list"
             )
 
 
@@ -63,7 +69,7 @@ def check_backend(options: Options, problems: list[str]) -> None:
     if scheme == "h2c":
         problems.append("it speaks h2c, which the mirror does not")
     elif scheme not in ("http", "https"):
-        problems.append(f"its scheme is neither http nor https: {scheme!r}")
+        problems.append(f"its scheme is neither http nor https: {scheme[:64]!r}")
     if "loadbalancer.serverstransport" in known:
         problems.append("Traefik reaches it by a serversTransport, whose TLS the mirror lacks")
     if "loadbalancer.server.url" in known:
@@ -110,7 +116,7 @@ def rival(own: Iterable[Router], others: Iterable[Router]) -> str | None:
         if below is None or not _may_meet(below, other):
             continue
         return (
-            f"router {other.name} has priority {other.priority}, one above its router {below.name}:"
+            f"router {shown(other.name)} has priority {other.priority}, one above its router {shown(below.name)}:"
             " set the priority of one of them, two or more apart"
         )
     return None

@@ -25,7 +25,6 @@ from mirrorproxy.control.labels import (
     default_priority,
     expand_rule,
     normalized,
-    pairs,
     parse_labels,
     value_of,
 )
@@ -39,6 +38,9 @@ from mirrorproxy.control.obstacles import (
 )
 from mirrorproxy.headers import APP_HEADER
 from mirrorproxy.topology import AppMode
+
+PROVIDER = "consulcatalog"
+"""How Traefik names the provider of Consul's catalog; a namespace may follow."""
 
 MAX_WEIGHT = 1_000_000
 DEFAULT_RULE = "Host(`{{ normalize .Name }}`)"
@@ -105,7 +107,7 @@ def parse_app(
     problems: list[str] = []
     if not _SERVICE.fullmatch(service):
         problems.append("its name holds more than letters, digits, dots, hyphens and underscores")
-    asked = Asked(pairs(tags, OWN_PREFIX), problems)
+    asked = Asked(tags, problems)
     if any(tag.lower() == f"{OWN_PREFIX}.enable" for tag in tags):
         problems.append("the tag mirrorproxy.enable has no value: write mirrorproxy.enable=true")
     mode, percent = asked.mode(), asked.percent()
@@ -150,7 +152,7 @@ def routers_by_backend(
 ) -> dict[str, tuple[Router, ...]]:
     """Return the routers that lead to Traefik services of this app, by service.
 
-    Not those that lead elsewhere, such as to ``noop@internal``. Rules that are
+    Not those that lead elsewhere, such as to ``noop@internal`` or ``orders@file``. Rules that are
     missing are filled in from the default one; without any they stay "".
     """
     named = {name.lower(): name for name in labels.services} or {
@@ -166,7 +168,7 @@ def routers_by_backend(
         goal, _, provider = router.service.partition("@")
         # Without a name Traefik takes the one service that there is; of several, none.
         backend = named.get(goal.lower() or only)
-        if backend is None or provider == "internal":
+        if backend is None or not (provider == "" or provider.startswith(PROVIDER)):
             continue
         if rule and not router.rule:
             router = msgspec.structs.replace(
@@ -272,11 +274,11 @@ def pool_weight(percent: float, weight: int, *, instances: int, mirrors: int) ->
 def _kept(tags: Iterable[str], prefix: str) -> Iterator[str]:
     """Give what constraints may look at, and what Traefik must be told of the mirror too."""
     for tag in tags:
-        key = tag.partition("=")[0].lower()
-        if key.startswith(f"{OWN_PREFIX}."):
+        key = tag.partition("=")[0]
+        if key.lower().startswith(f"{OWN_PREFIX}."):
             continue
-        rest = key.removeprefix(f"{prefix.lower()}.")
-        if rest == key or rest.startswith(_GENERAL):
+        rest = key.removeprefix(f"{prefix}.")
+        if rest == key or rest.lower().startswith(_GENERAL):
             yield tag
 
 

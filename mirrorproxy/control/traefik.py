@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 
 from mirrorproxy.control.labels import Router, flag, listed
-from mirrorproxy.control.tags import AppTags, mirrored_priority, token_of
+from mirrorproxy.control.tags import PROVIDER, AppTags, mirrored_priority, token_of
 from mirrorproxy.headers import APP_HEADER
 
 MAX_BODY_BYTES = 256 * 1024
@@ -38,7 +38,7 @@ def provider_document(
     apps: Iterable[AppTags],
     taps: Iterable[str],
     *,
-    provider: str = "consulcatalog",
+    provider: str = PROVIDER,
     max_body_bytes: int = MAX_BODY_BYTES,
     response_header_timeout_s: float = RESPONSE_HEADER_TIMEOUT_S,
 ) -> Document:

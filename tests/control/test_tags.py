@@ -139,6 +139,14 @@ def test_a_tag_that_is_not_known_is_not_ignored():
     assert problem.startswith("the tag mirrorproxy.precent is not known: enable, mode, percent,")
 
 
+def test_what_stands_in_a_tag_stays_on_one_line():
+    """A sentence goes into a log."""
+    (problem,) = problems("mirrorproxy.a\nb=1")
+    assert problem.startswith("the tag mirrorproxy.'a\\nb' is not known")
+    (problem,) = problems("traefik.http.routers.a\nb.entrypoints=web")
+    assert problem.startswith("its router 'a\\nb' has no rule")
+
+
 def test_a_name_that_no_header_could_carry():
     """It would stand in tags and headers."""
     assert problems(service="a b") == (
@@ -191,9 +199,13 @@ def test_only_routers_that_lead_to_the_app_are_its_own():
             "traefik.http.routers.named.service=Orders",
             "traefik.http.routers.else.rule=Path(`/e`)",
             "traefik.http.routers.else.service=billing",
+            "traefik.http.routers.file.rule=Path(`/f`)",
+            "traefik.http.routers.file.service=orders@file",
+            "traefik.http.routers.full.rule=Path(`/g`)",
+            "traefik.http.routers.full.service=orders@consulcatalog",
         ],
     )
-    assert [one.name for one in app.routers] == ["named", "orders"]
+    assert [one.name for one in app.routers] == ["full", "named", "orders"]
     assert app.problems == ()
 
 

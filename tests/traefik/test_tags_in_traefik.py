@@ -113,6 +113,8 @@ def test_traefik_reads_tags_as_we_do(tmp_path: Path, app: RawOrigin, port: int):
         "traefik.enable=true",
         "traefik.HTTP.Routers.Main.RULE=Host(`a.example`) && Path(`/ä`)",
         "traefik.http.routers.main.EntryPoints=web",
+        "Traefik.http.routers.ghost.rule=Host(`ghost.example`)",
+        "traefik.http.routers.bare",
         "traefik.http.routers.fixed.rule=Host(`b.example`)",
         "traefik.http.routers.fixed.priority=-5",
         "traefik.http.routers.fixed.middlewares=one, two",

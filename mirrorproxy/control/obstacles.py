@@ -36,25 +36,22 @@ def check_routers(led: Mapping[str, tuple[Router, ...]], problems: list[str]) ->
         problems.append("no router of its own leads to it")
     if len(led) > 1:
         problems.append(
-            f"its routers lead to several services: {', '.join(shown(name) for name in sorted(led))}"
+            f"its routers lead to several services: {', '.join(map(shown, sorted(led)))}"
         )
     for router in (router for group in led.values() for router in group):
+        name = shown(router.name)
         if not router.rule:
             problems.append(
-                f"its router {shown(router.name)} has no rule: give it one, or the mirror a default rule"
+                f"its router {name} has no rule: give it one, or the mirror a default rule"
             )
         # One above -1 would be 0, by which Traefik means the length of the rule.
         if router.priority >= MAX_PRIORITY or router.priority == -1:
-            problems.append(
-                f"the priority of its router {shown(router.name)} leaves no room above it"
-            )
+            problems.append(f"the priority of its router {name} leaves no room above it")
         if any(key.lower().startswith("parentrefs") for key, _ in router.options):
-            problems.append(
-                f"its router {shown(router.name)} is part of a tree of routers (parentRefs)"
-            )
+            problems.append(f"its router {name} is part of a tree of routers (parentRefs)")
         if any(key.lower().startswith("middlewares[") for key, _ in router.options):
             problems.append(
-                f"the middlewares of its router {shown(router.name)} are not one comma-separated list"
+                f"the middlewares of its router {name} are not one comma-separated list"
             )
 
 
@@ -116,7 +113,8 @@ def rival(own: Iterable[Router], others: Iterable[Router]) -> str | None:
         if below is None or not _may_meet(below, other):
             continue
         return (
-            f"router {shown(other.name)} has priority {other.priority}, one above its router {shown(below.name)}:"
+            f"router {shown(other.name)} has priority {other.priority},"
+            f" one above its router {shown(below.name)}:"
             " set the priority of one of them, two or more apart"
         )
     return None

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from mirrorproxy.control.labels import Labels, Options, Router, flag, shown
-from mirrorproxy.control.match import hosts_of
 
 MAX_PRIORITY = (1 << 63) - 1 - 1000
 """The highest priority that Traefik takes (routing reference, priority)."""
@@ -98,30 +97,3 @@ def check_pool(
             f"a share of {percent:g} % needs a weight of its own instances: add the tag"
             f" {key}.loadbalancer.server.weight={least} (or more)"
         )
-
-
-def rival(own: Iterable[Router], others: Iterable[Router]) -> str | None:
-    """Return why a mirrored router of the app would meet another router, or None.
-
-    others: the routers of all other apps, and those of this one that lead
-    elsewhere. The mirror's router stands one above the app's own; one that
-    already stands there, on the same host, would win or lose by chance.
-    """
-    above = {router.priority + 1: router for router in own}
-    for other in others:
-        below = above.get(other.priority)
-        if below is None or not _may_meet(below, other):
-            continue
-        return (
-            f"router {shown(other.name)} has priority {other.priority},"
-            f" one above its router {shown(below.name)}:"
-            " set the priority of one of them, two or more apart"
-        )
-    return None
-
-
-def _may_meet(a: Router, b: Router) -> bool:
-    if a.entry_points and b.entry_points and not set(a.entry_points) & set(b.entry_points):
-        return False
-    hosts_a, hosts_b = hosts_of(a.rule), hosts_of(b.rule)
-    return hosts_a is None or hosts_b is None or bool(hosts_a & hosts_b)

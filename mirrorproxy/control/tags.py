@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -34,7 +34,6 @@ from mirrorproxy.control.obstacles import (
     check_general,
     check_pool,
     check_routers,
-    rival,
 )
 from mirrorproxy.headers import APP_HEADER
 from mirrorproxy.topology import AppMode
@@ -43,9 +42,6 @@ PROVIDER = "consulcatalog"
 """How Traefik names the provider of Consul's catalog; a namespace may follow."""
 
 MAX_WEIGHT = 1_000_000
-DEFAULT_RULE = "Host(`{{ normalize .Name }}`)"
-"""Traefik's own for Consul's catalog, unless it was given another."""
-
 # The app's own health checks would leave the router without a server (503) where
 # the catalog's take the router away and let the app's own serve.
 _NOT_FOR_A_MIRROR = (
@@ -176,33 +172,6 @@ def routers_by_backend(
             )
         found[backend] = (*found.get(backend, ()), router)
     return found
-
-
-def crowded(
-    app: AppTags,
-    catalog: Mapping[str, Iterable[str]],
-    *,
-    default_rule: str | None = None,
-    prefix: str = PREFIX,
-) -> str | None:
-    """Return why there is no room for a mirrored router above one of the app's, or None.
-
-    catalog: every service with its tags, as Consul's list of services has them;
-    mirrors among them do not count. A reason like any other to leave it alone.
-    """
-    others: list[Router] = []
-    mirrors = {mirror_name(service) for service in catalog}
-    for service, tags in catalog.items():
-        if service in mirrors:
-            continue
-        labels = parse_labels(tags, prefix=prefix)
-        if service == app.service:
-            mirrored = {router.name for router in app.routers}
-            others += [router for router in labels.routers if router.name not in mirrored]
-            continue
-        led = routers_by_backend(service, labels, default_rule or DEFAULT_RULE)
-        others += [router for group in led.values() for router in group]
-    return rival(app.routers, others)
 
 
 def mirror_name(service: str) -> str:

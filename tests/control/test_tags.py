@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mirrorproxy.control.tags import crowded, parse_app
+from mirrorproxy.control.neighbours import Neighbours
+from mirrorproxy.control.tags import parse_app
 
 RULE = "traefik.http.routers.orders.rule=Host(`orders.example.com`)"
 ON = "mirrorproxy.enable=true"
@@ -319,7 +320,7 @@ def test_room_above_a_router(tags: list[str], reason: str | None):
             "traefik.http.routers.m.priority=27",
         ],
     }
-    assert crowded(app, catalog) == reason
+    assert Neighbours(catalog).crowd(app) == reason
 
 
 def test_room_above_a_router_among_an_apps_own():
@@ -330,7 +331,7 @@ def test_room_above_a_router_among_an_apps_own():
         "traefik.http.routers.away.priority=27",
         "traefik.http.routers.away.service=noop@internal",
     ]
-    assert crowded(parse_app("orders", tags), {"orders": tags}) == (
+    assert Neighbours({"orders": tags}).crowd(parse_app("orders", tags)) == (
         "router away has priority 27, one above its router orders:"
         " set the priority of one of them, two or more apart"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +58,40 @@ def test_inline_by_file(files: Path, tmp_path: Path, app: RawOrigin, mirror: End
     assert names(app) == [[b"orders"]]
 
 
+def test_inline_by_file_before_a_mirror_that_hangs(
+    files: Path, tmp_path: Path, app: RawOrigin, port: int
+):
+    """It accepts and says nothing: its health check fails, and the app serves."""
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        hung_port = hung.getsockname()[1]
+        swaps = {MIRROR: f"http://127.0.0.1:{hung_port}", APP: url(app), 9808: hung_port}
+        static = with_files(files, tmp_path, port, "inline.yaml", swaps)
+        with Traefik(tmp_path, static) as traefik:
+            traefik.wait(
+                lambda: (
+                    "DOWN"
+                    in traefik.api("/api/http/services/orders-mirror@file")["serverStatus"].values()
+                ),
+                "the health check",
+            )
+            assert fetch(port, "/1", host=HOST)[0] == 200
+    assert [one.target for one in app.seen] == [b"/1"]
+
+
 def test_pooled_by_file(files: Path, tmp_path: Path, app: RawOrigin, mirror: Ending, port: int):
-    """One request in ten; a mirror that does not listen fails none."""
+    """One request in ten; a mirror that does not listen fails none, with or without a body."""
     static = with_files(files, tmp_path, port, "pooled.yaml", {MIRROR: url(mirror), APP: url(app)})
     with Traefik(tmp_path, static) as traefik:
         traefik.wait_for_router("orders@file")
         assert [fetch(port, "/", host=HOST)[0] for _ in range(40)] == [200] * 40
         assert names(mirror) == [[b"orders"]] * 4
+        app.forget()
         mirror.end()
-        assert [fetch(port, "/", host=HOST)[0] for _ in range(40)] == [200] * 40
-    assert len(app.seen) == 36 + 40
+        body = b"x" * 100_000
+        assert [fetch(port, "/", host=HOST, method="POST", body=body)[0] for _ in range(40)] == [
+            200
+        ] * 40
+    assert [one.body == body for one in app.seen] == [True] * 40
 
 
 def test_tap_by_file(files: Path, tmp_path: Path, app: RawOrigin, mirror: Ending, port: int):
@@ -88,6 +113,20 @@ def test_tap_by_file(files: Path, tmp_path: Path, app: RawOrigin, mirror: Ending
 
         mirror.end()
         assert [fetch(port, "/", host=HOST)[0] for _ in range(20)] == [200] * 20
+
+
+def test_a_tap_that_hangs_is_not_noticed(files: Path, tmp_path: Path, app: RawOrigin, port: int):
+    """It accepts and says nothing, and every answer comes from the app all the same."""
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        swaps = {TAP: f"http://127.0.0.1:{hung.getsockname()[1]}", APP: url(app)}
+        static = with_files(files, tmp_path, port, "tap.yaml", swaps)
+        with Traefik(tmp_path, static) as traefik:
+            traefik.wait_for_router("orders@file")
+            body = b"x" * 10_000
+            assert [
+                fetch(port, "/", host=HOST, method="POST", body=body)[0] for _ in range(30)
+            ] == [200] * 30
+    assert len(app.seen) == 30
 
 
 def test_consul_catalog(files: Path, tmp_path: Path, app: RawOrigin, mirror: RawOrigin, port: int):

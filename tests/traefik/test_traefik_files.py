@@ -39,6 +39,12 @@ def with_files(files: Path, place: Path, port: int, name: str, swaps: dict[objec
     return load(files / "file.yaml", swaps)
 
 
+def down(traefik: Traefik, service: str) -> bool:
+    """Say whether Traefik's health check of a service has failed."""
+    state = traefik.api(f"/api/http/services/{service}") or {}
+    return "DOWN" in state.get("serverStatus", {}).values()
+
+
 def names(origin: RawOrigin) -> list[list[bytes]]:
     """Return the app's name on each request that was no health check."""
     return [one.values(b"X-Mirrorproxy-App") for one in origin.seen if one.target != b"/readyz"]
@@ -67,13 +73,7 @@ def test_inline_by_file_before_a_mirror_that_hangs(
         swaps = {MIRROR: f"http://127.0.0.1:{hung_port}", APP: url(app), 9808: hung_port}
         static = with_files(files, tmp_path, port, "inline.yaml", swaps)
         with Traefik(tmp_path, static) as traefik:
-            traefik.wait(
-                lambda: (
-                    "DOWN"
-                    in traefik.api("/api/http/services/orders-mirror@file")["serverStatus"].values()
-                ),
-                "the health check",
-            )
+            traefik.wait(lambda: down(traefik, "orders-mirror@file"), "the health check")
             assert fetch(port, "/1", host=HOST)[0] == 200
     assert [one.target for one in app.seen] == [b"/1"]
 

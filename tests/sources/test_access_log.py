@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from access_lines import PLAIN, SHIPPED, STARTED_US, TRAEFIK_1, TRAEFIK_3, line
+from support.access_lines import PLAIN, SHIPPED, STARTED_US, TRAEFIK_1, TRAEFIK_3, line
 
 from mirrorproxy.clock import id_time_us
 from mirrorproxy.codec import MalformedRecord, encode_line

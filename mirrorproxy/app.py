@@ -20,6 +20,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ from mirrorproxy.http1.pool import Pool
 from mirrorproxy.metrics import INDEX, CounterFile, Slot
 from mirrorproxy.packs import Sink
 from mirrorproxy.sinks.directory import DirectorySink
-from mirrorproxy.sources.follow import LogFollower
+from mirrorproxy.sources.follow import LogFollower, nothing_read
 from mirrorproxy.spool.segment import SegmentWriter
 from mirrorproxy.spool.shipper import Shipper
 from mirrorproxy.spool.shipper import run as run_shipper
@@ -298,7 +299,7 @@ def _run_follower(data: bytes, control: socket.socket) -> int:
         service=settings.access_log.service,
     )
     follower = Follower(
-        LogFollower(log_file, load_position(kept_in)),
+        LogFollower(log_file, load_position(kept_in) or nothing_read(time.time_ns())),
         recorder,
         writer,
         slot,

@@ -105,6 +105,8 @@ class Follower:
         """Follow; return when the end of the log was reached after being told to stop."""
         self._slot[INDEX["pid"]] = os.getpid()
         self._beat()
+        # What is rotated away before anything of it was read is known by when we began.
+        self._save()
         self._slot[INDEX["ready"]] = 1
         try:
             while not self._is_over():

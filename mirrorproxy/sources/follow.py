@@ -35,14 +35,19 @@ class Position(msgspec.Struct, frozen=True):
     """How far a log was read.
 
     head: a hash of the file's first head_bytes bytes. offset: of the first byte
-    that was not read, in bytes. changed_ns: when the file had last changed; what
-    was rotated before that was read before.
+    that was not read, in bytes. changed_ns: when the file had last changed,
+    nanoseconds since 1970; what was rotated before that was read before.
     """
 
     head_bytes: int
     head: str
     offset: int
     changed_ns: int
+
+
+def nothing_read(now_ns: int) -> Position:
+    """Return the position of a log that nobody has read yet, not even its beginning."""
+    return Position(0, "", 0, now_ns)
 
 
 class Line(NamedTuple):
@@ -109,10 +114,8 @@ class LogFollower:
         """Where to go on: behind what is dealt with. None before anything was read."""
         if self._file is None:
             return self._kept
-        head = self._head[: self._settled]
-        return Position(
-            len(head), _digest(head), self._settled, os.fstat(self._file.fileno()).st_mtime_ns
-        )
+        changed_ns = os.fstat(self._file.fileno()).st_mtime_ns
+        return Position(len(self._head), _digest(self._head), self._settled, changed_ns)
 
     def close(self) -> None:
         """Read no further."""
@@ -227,12 +230,13 @@ class LogFollower:
 
     def _place_of(self, position: Position) -> tuple[Path, int]:
         """Return the file that a position is in, by whatever name, and where to go on in it."""
-        if _begins_with(self._path, position):
-            return self._path, position.offset
-        if copy := self._rotated_with(position):
-            return copy, position.offset
+        if position.head_bytes:
+            if _begins_with(self._path, position):
+                return self._path, position.offset
+            if copy := self._rotated_with(position):
+                return copy, position.offset
         newer = self._rotated(position.changed_ns)
-        if newer or _status(self._path) is not None:
+        if position.head_bytes and (newer or _status(self._path)):
             _log.warning(
                 "%s: what was read last is gone; %d rotated files are read whole",
                 self._path,
@@ -244,7 +248,7 @@ class LogFollower:
         """The log was cut: go on in the copy of it, if there is one, then at its beginning."""
         self._leave()
         left = self._kept
-        if left is None or not left.offset:
+        if left is None or not left.head_bytes:
             return
         copy = self._rotated_with(left)
         if copy is not None:

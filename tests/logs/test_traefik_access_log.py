@@ -61,9 +61,7 @@ def sent_through(proxy: Traefik) -> None:
 
 def replay(source: str, folder: Path, url: str, auth: str = "[]", send: str = "{}") -> dict:
     (folder / "rules.yaml").write_text(RULES.format(url=url, auth=auth, send=send))
-    done = run(
-        ["replay", source, "--rules", "rules.yaml", "--speed", "max", "--json"], folder
-    )
+    done = run(["replay", source, "--rules", "rules.yaml", "--speed", "max", "--json"], folder)
     assert done.returncode == 0, done.stderr
     ledger: dict = json.loads(done.stdout)
     return ledger

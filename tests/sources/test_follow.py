@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mirrorproxy.members import MAX_LINE_BYTES
-from mirrorproxy.sources.follow import LogFollower, Position
+from mirrorproxy.sources.follow import LogFollower, Position, nothing_read
 
 
 class Log:
@@ -203,6 +203,19 @@ def test_what_was_read_last_is_gone(log, caplog):
     log.write("three\n")
     assert lines_of(again(follower, log)) == ["two", "three"]
     assert "what was read last is gone" in caplog.text
+
+
+def test_a_log_that_was_rotated_before_anything_of_it_was_read(log):
+    """What changed since the beginning is read, what was there before is not."""
+    log.write("zero\n")
+    log.rename("access.log.2")
+    log.reopen()
+    began = nothing_read(1_700_000_001_500_000_000)
+    log.write("one\n")
+    log.rename("access.log.1")
+    log.reopen()
+    log.write("two\n")
+    assert lines_of(log.follow(began)) == ["one", "two"]
 
 
 def test_only_what_was_dealt_with_counts_as_read(log):

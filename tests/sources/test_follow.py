@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -49,10 +50,13 @@ class Log:
         os.truncate(self.path, 0)
         return rotated
 
-    def compress(self, rotated: Path) -> None:
+    def compress(self, rotated: Path, *, keeps_time: bool = True) -> None:
         packed = rotated.with_name(f"{rotated.name}.gz")
         packed.write_bytes(gzip.compress(rotated.read_bytes()))
-        shutil.copystat(rotated, packed)
+        if keeps_time:
+            shutil.copystat(rotated, packed)
+        else:
+            self._touch(packed)
         rotated.unlink()
 
     def _touch(self, path: Path) -> None:
@@ -187,6 +191,68 @@ def test_a_log_that_was_rotated_twice_while_nobody_followed(log, rotation, is_co
     if is_compressed:
         log.compress(first)
     assert lines_of(again(follower, log)) == ["two", "three", "four"]
+
+
+def test_an_old_log_that_is_compressed_meanwhile_is_none_of_ours(log):
+    """It looks newer than it is where its time was not kept."""
+    log.write("zero\n")
+    old = log.rename("access.log.1")
+    log.reopen()
+    log.write("one\n")
+    follower = log.follow()
+    assert lines_of(follower) == ["one"]
+    log.compress(old, keeps_time=False)
+    log.write("two\n")
+    assert lines_of(follower) == ["two"]
+    os.utime(log.path, (1_600_000_000, 1_600_000_000))
+    assert lines_of(follower) == []
+
+
+def test_a_log_is_not_read_again_because_it_was_compressed(log):
+    """The compressed copy begins as it does."""
+    follower = log.follow()
+    log.write("one\n")
+    assert lines_of(follower) == ["one"]
+    log.compress(log.rename(), keeps_time=False)
+    log.reopen()
+    log.write("two\n")
+    assert lines_of(follower) == ["two"]
+
+
+def test_a_copy_that_is_being_compressed_is_not_used(log):
+    """Half of a gzip file stands beside the whole log for a while."""
+    follower = log.follow()
+    log.write("".join(f"{number}\n" for number in range(9)))
+    follower.settle(follower.read()[0].end)
+    position = follower.position
+    rotated = log.rename()
+    packed = gzip.compress(rotated.read_bytes())
+    (rotated.parent / "access.log.1.gz").write_bytes(packed[:-8])
+    log.reopen()
+    log.write("9\n")
+    assert lines_of(log.follow(position)) == [str(number) for number in range(1, 10)]
+
+
+def test_a_line_that_comes_while_we_look_for_the_next_file(log):
+    """It is read before the old file is left."""
+
+    class Racing(LogFollower):
+        def _successor(self, file: BinaryIO) -> Path | None:
+            if not (late := log.path.with_name("late")).exists():
+                late.touch()
+                with log.path.with_name("access.log.1").open("a") as old:
+                    old.write("two\n")
+            return super()._successor(file)
+
+    log.write("one\n")
+    follower = Racing(log.path, None)
+    log.followers.append(follower)
+    assert [one.data for one in follower.read()] == [b"one"]
+    log.rename()
+    log.reopen()
+    log.write("three\n")
+    assert lines_of(follower) == []
+    assert lines_of(follower) == ["two", "three"]
 
 
 def test_what_was_read_last_is_gone(log, caplog):

@@ -43,6 +43,7 @@ TRAEFIK_3: dict[str, Any] = {
     "origin_Content-Type": "application/json",
     "request_Accept": "application/json",
     "request_Connection": "keep-alive, X-Hop",
+    "request_Expect": "100-continue",
     "request_User-Agent": "curl/8",
     "request_X-Forwarded-For": "203.0.113.7",
     "request_X-Forwarded-Proto": "https",

@@ -31,14 +31,13 @@ from mirrorproxy.capture.settings import FollowerSettings, ShipperSettings, Work
 from mirrorproxy.capture.supervisor import Plan, Supervisor
 from mirrorproxy.clock import wall_us
 from mirrorproxy.commands.capture_options import add_options, settings_of
+from mirrorproxy.commands.decoding import SEAL_KEY_VARIABLE
 from mirrorproxy.config import CaptureSettings
 from mirrorproxy.control.admin import AdminServer
 from mirrorproxy.control.metrics import Scrape, WorkerSample, render
 from mirrorproxy.errors import ConfigError
 
 log = logging.getLogger(__name__)
-
-SEAL_KEY_VARIABLE = "MIRRORPROXY_SEAL_KEY"
 
 EXIT_LOST = 1
 
@@ -82,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args, os.environ)
     app.configure_logging(settings.log_level, "supervisor")
     app.check_target(settings.to)
+    if settings.access_log and Path(settings.access_log.file).is_dir():
+        raise ConfigError("a directory: name the file that is written", file="--access-log")
     with contextlib.ExitStack() as stack:
         spool = claim(Path(settings.spool.directory), settings.workers)
         stack.callback(spool.close)

@@ -89,6 +89,22 @@ def paths(count: int) -> list[str]:
     return [f"/{number}" for number in range(count)]
 
 
+def test_a_log_is_followed_by_a_capture_of_its_own(tmp_path):
+    """What would listen, or is no file, is refused in one line."""
+    for options, said in {
+        ("--listen", "127.0.0.1:0"): "--listen: not beside an access log",
+        ("--upstream", "http://127.0.0.1:9"): "--upstream: not beside an access log",
+        ("--response-body",): "--response-body: not beside an access log",
+        ("--workers", "2"): "--workers: not beside an access log",
+        ("--service", "a b"): "--service: a name has letters",
+        ("--percent", "101"): "--percent: a share is from 0 to 100",
+        ("--access-log", "."): "--access-log: a directory",
+        ("--access-log", ""): "--access-log: say which log",
+    }.items():
+        done = run(["capture", "--access-log", "a.log", "--to", "capture", *options], tmp_path)
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
 async def test_a_log_is_shipped_through_both_rotations(tmp_path):
     """From before the log exists to the ledger: nothing missing, nothing twice."""
     log, to = tmp_path / "access.log", tmp_path / "capture"

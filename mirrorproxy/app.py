@@ -1,6 +1,6 @@
-"""Entry points of the child processes: a worker, and the shipper.
+"""Entry points of the child processes: a worker, the follower of a log, and the shipper.
 
-Started by the supervisor as ``python -m mirrorproxy.app worker|shipper``. Chooses
+Started by the supervisor as ``python -m mirrorproxy.app worker|follower|shipper``. Chooses
 the concrete classes of a process and joins them; what they do is theirs. Both
 ignore SIGINT and SIGTERM: a service manager sends those to every process at
 once, and only the supervisor knows in which order to end.
@@ -20,6 +20,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,15 +30,21 @@ import msgspec
 from mirrorproxy.capture.child import DRAIN, receive_settings
 from mirrorproxy.capture.claim import COUNTERS, SLOT_LOCKS
 from mirrorproxy.capture.filters import Filters
+from mirrorproxy.capture.follower import Follower, load_position, position_file
+from mirrorproxy.capture.log_recorder import LogRecorder
 from mirrorproxy.capture.proxy import Proxy
 from mirrorproxy.capture.recorder import Recorder, ServicePolicy
 from mirrorproxy.capture.routes import Route, Routes
 from mirrorproxy.capture.seal import Sealer
 from mirrorproxy.capture.seal_key import from_hex
 from mirrorproxy.capture.seal_policy import SealPolicy
+from mirrorproxy.capture.seal_record import RecordSealer
 from mirrorproxy.capture.settings import (
+    FilterSettings,
+    FollowerSettings,
     ServiceSettings,
     ShipperSettings,
+    SpoolSettings,
     WorkerSettings,
 )
 from mirrorproxy.capture.slots import SLOTS, SlotLocks
@@ -50,6 +57,7 @@ from mirrorproxy.http1.pool import Pool
 from mirrorproxy.metrics import INDEX, CounterFile, Slot
 from mirrorproxy.packs import Sink
 from mirrorproxy.sinks.directory import DirectorySink
+from mirrorproxy.sources.follow import LogFollower, nothing_read
 from mirrorproxy.spool.segment import SegmentWriter
 from mirrorproxy.spool.shipper import Shipper
 from mirrorproxy.spool.shipper import run as run_shipper
@@ -105,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     parser = argparse.ArgumentParser(prog="mirrorproxy.app", description=main.__doc__)
-    parser.add_argument("kind", choices=["worker", "shipper"])
+    parser.add_argument("kind", choices=["worker", "follower", "shipper"])
     parser.add_argument("--control", type=int, required=True, metavar="FD")
     parser.add_argument("--listen", type=int, metavar="FD")
     args = parser.parse_args(argv)
@@ -114,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = receive_settings(control)
         if args.kind == "worker":
             return _run_worker(settings, socket.socket(fileno=args.listen), control)
+        if args.kind == "follower":
+            return _run_follower(settings, control)
         return _run_shipper(settings, control)
     except EOFError:
         return EXIT_FAILED
@@ -150,7 +160,7 @@ def _run_worker(data: bytes, listening: socket.socket, control: socket.socket) -
 async def _work(
     settings: WorkerSettings, listening: socket.socket, control: socket.socket, slot: Slot
 ) -> None:
-    writer = _writer(settings, slot)
+    writer = _writer(settings.spool, settings.slot, slot)
     pools = {service.name: _pool(service, settings) for service in settings.services}
     proxy = Proxy(
         Routes([_route(service) for service in settings.services]),
@@ -179,11 +189,10 @@ async def _work(
             await pool.close()
 
 
-def _writer(settings: WorkerSettings, slot: Slot) -> SegmentWriter:
-    spool = settings.spool
+def _writer(spool: SpoolSettings, number: int, slot: Slot) -> SegmentWriter:
     return SegmentWriter(
         Path(spool.directory),
-        settings.slot,
+        number,
         max_segment_bytes=spool.segment_bytes,
         max_age_s=spool.segment_age_s,
         limit_bytes=spool.limit_bytes,
@@ -220,9 +229,13 @@ def _route(service: ServiceSettings) -> Route:
     return Route(service.name, origin, base_path, service.hosts, service.paths)
 
 
+def _filters(settings: FilterSettings) -> Filters:
+    return Filters(**msgspec.structs.asdict(settings))
+
+
 def _policy(service: ServiceSettings) -> ServicePolicy:
     return ServicePolicy(
-        filters=Filters(**msgspec.structs.asdict(service.filters)),
+        filters=_filters(service.filters),
         percent=service.percent,
         percent_by=service.percent_by,
         response_body=service.response_body,
@@ -257,6 +270,49 @@ def _run_loop(main: Coroutine[Any, Any, None]) -> None:
         factory = None
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(main)
+
+
+def _run_follower(data: bytes, control: socket.socket) -> int:
+    settings = msgspec.json.decode(data, type=FollowerSettings)
+    configure_logging(settings.log_level, "follower")
+    spool, log_file = Path(settings.spool.directory), Path(settings.access_log.file)
+    locks = SlotLocks(spool / SLOT_LOCKS)
+    if not locks.hold(settings.slot):
+        log.error("slot %d is held by another process", settings.slot)
+        return EXIT_FAILED
+    slot = CounterFile(spool / COUNTERS, SLOTS).slot(settings.slot)
+    stopping = threading.Event()
+    threading.Thread(target=_hear, args=(control, stopping), daemon=True).start()
+    writer = _writer(settings.spool, settings.slot, slot)
+    policy = SealPolicy(**msgspec.structs.asdict(settings.seal))
+    sealer = Sealer(policy, from_hex(settings.seal_key))
+    kept_in = position_file(spool, log_file)
+    recorder = LogRecorder(
+        sealer=RecordSealer(sealer, f"{settings.name}/{settings.slot}"),
+        writer=writer,
+        slot=slot,
+        policy=ServicePolicy(
+            filters=_filters(settings.access_log.filters),
+            percent=settings.access_log.percent,
+            percent_by=settings.access_log.percent_by,
+        ),
+        service=settings.access_log.service,
+    )
+    follower = Follower(
+        LogFollower(log_file, load_position(kept_in) or nothing_read(time.time_ns())),
+        recorder,
+        writer,
+        slot,
+        kept_in,
+        wait=stopping.wait,
+        drain_timeout_s=settings.drain_timeout_s,
+    )
+    try:
+        follower.run()
+    finally:
+        writer.close()
+        locks.close()
+    return 0
 
 
 def _run_shipper(data: bytes, control: socket.socket) -> int:

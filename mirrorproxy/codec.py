@@ -29,7 +29,7 @@ from mirrorproxy.record import (
 MAX_LINE_BYTES = 900 * 1024
 """A longer line has its body in an object of its own: Firehose takes 1,000 KiB a record."""
 
-_MAX_TIME_US = 253_402_300_799_999_999  # the last microsecond of the year 9999: keys have 4 digits
+MAX_TIME_US = 253_402_300_799_999_999  # the last microsecond of the year 9999: keys have 4 digits
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Exchange)
@@ -102,7 +102,7 @@ def decode_line(line: bytes) -> Exchange:
         raise MalformedRecord("v is less than 1")
     if not _is_id(exchange.id):
         raise MalformedRecord("id is not 32 lower-case hex digits")
-    if not 0 <= exchange.started_us <= _MAX_TIME_US:
+    if not 0 <= exchange.started_us <= MAX_TIME_US:
         raise MalformedRecord("started_us is no time from 1970 to 9999")
     if exchange.duration_us < 0:
         raise MalformedRecord("duration_us is negative")

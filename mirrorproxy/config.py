@@ -11,18 +11,17 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from mirrorproxy import yamlfile
-from mirrorproxy.capture.filters import Filters
 from mirrorproxy.capture.listeners import Address, parse_address
 from mirrorproxy.capture.routes import Route, Routes
 from mirrorproxy.capture.settings import (
-    FilterSettings,
+    LogSettings,
     Mode,
     SealSettings,
     ServiceSettings,
@@ -30,7 +29,15 @@ from mirrorproxy.capture.settings import (
     TlsSettings,
 )
 from mirrorproxy.capture.slots import MAX_WORKERS
-from mirrorproxy.errors import ConfigError
+from mirrorproxy.config_record import (
+    AccessLogConfig,
+    Fail,
+    FilterConfig,
+    Part,
+    resolve_filters,
+    resolve_log,
+    texts,
+)
 from mirrorproxy.http1.limits import ClientLimits, ServerLimits
 from mirrorproxy.http1.origin import parse_origin
 from mirrorproxy.units import Bytes, Seconds, format_size
@@ -39,38 +46,23 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _Path = tuple[str | int, ...]
-Fail = Callable[[str, _Path], ConfigError]
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mapping of the file; unknown keys are refused."""
-
-
-class MatchConfig(_Part, frozen=True):
+class MatchConfig(Part, frozen=True):
     """`services[].match`: which requests belong to a service."""
 
     host: str | tuple[str, ...] = ()
     path: str | tuple[str, ...] = ()
 
 
-class TlsConfig(_Part, frozen=True):
+class TlsConfig(Part, frozen=True):
     """`services[].tls`: how an https upstream is verified."""
 
     verify: bool = True
     ca_file: str | None = None
 
 
-class FilterConfig(_Part, frozen=True):
-    """`services[].record`: what of a service is recorded; the rest is only forwarded."""
-
-    method: str | tuple[str, ...] = ()
-    path: str | tuple[str, ...] = ()
-    exclude_path: str | tuple[str, ...] = ()
-    content_type: str | tuple[str, ...] = ()
-    status: str | int | tuple[str | int, ...] = ()
-
-
-class ServiceConfig(_Part, frozen=True):
+class ServiceConfig(Part, frozen=True):
     """`services[]`: an application behind the mirror."""
 
     name: str
@@ -83,7 +75,7 @@ class ServiceConfig(_Part, frozen=True):
     response_body: bool = False
 
 
-class SpoolConfig(_Part, frozen=True):
+class SpoolConfig(Part, frozen=True):
     """`spool`: the disk between recording and shipping."""
 
     directory: str | None = None
@@ -93,24 +85,24 @@ class SpoolConfig(_Part, frozen=True):
     body_limit: Bytes = Bytes(64 << 20)
 
 
-class RollConfig(_Part, frozen=True):
+class RollConfig(Part, frozen=True):
     """`roll`: when an object of the capture ends and the next begins."""
 
     size: Bytes = Bytes(64 << 20)
     age: Seconds = Seconds(10)
 
 
-class SealConfig(_Part, frozen=True):
+class SealConfig(Part, frozen=True):
     """`seal`: which secrets are replaced, dropped or kept, over the defaults."""
 
     key_file: str | None = None
-    headers: dict[str, Mode] = {}
-    cookies: dict[str, Mode] = {}
-    fields: dict[str, Mode] = {}
+    headers: dict[str, Mode] = msgspec.field(default_factory=dict)
+    cookies: dict[str, Mode] = msgspec.field(default_factory=dict)
+    fields: dict[str, Mode] = msgspec.field(default_factory=dict)
     basic_user: Literal["seal", "keep"] = "seal"
 
 
-class LimitsConfig(_Part, frozen=True):
+class LimitsConfig(Part, frozen=True):
     """`limits`: what clients and upstreams may do."""
 
     request_head: Bytes = Bytes(ServerLimits().max_head_bytes)
@@ -125,13 +117,14 @@ class LimitsConfig(_Part, frozen=True):
     upstream_idle_connections: int = ClientLimits().max_idle
 
 
-class CaptureConfig(_Part, frozen=True):
+class CaptureConfig(Part, frozen=True):
     """The whole file. None: not said; a default or an option decides."""
 
     version: Literal[1] = 1
     listen: str | None = None
     to: str | None = None
     services: tuple[ServiceConfig, ...] = ()
+    access_log: AccessLogConfig = AccessLogConfig()
     name: str | None = None
     workers: int | None = None
     admin: str = "127.0.0.1:9808"
@@ -146,12 +139,16 @@ class CaptureConfig(_Part, frozen=True):
 
 
 class CaptureSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a capture needs, complete and checked. admin: None for no admin server."""
+    """Everything a capture needs, complete and checked. admin: None for no admin server.
 
-    listen: Address
+    access_log: the log that is followed; then nothing listens, and there are no services.
+    """
+
+    listen: Address | None
     admin: Address | None
     to: str
     services: tuple[ServiceSettings, ...]
+    access_log: LogSettings | None
     name: str
     workers: int
     strict: bool
@@ -185,15 +182,21 @@ def resolve(config: CaptureConfig, fail: Fail) -> CaptureSettings:
     the option or the line that the value came from.
     Raises what fail makes.
     """
-    if config.listen is None:
-        raise fail("say where to listen: HOST:PORT", ("listen",))
+    log = resolve_log(config.access_log, _NAME.fullmatch, fail)
+    listen = None
+    if log is None:
+        if config.listen is None:
+            raise fail("say where to listen: HOST:PORT", ("listen",))
+        listen = _address(config.listen, ("listen",), fail)
     if config.to is None:
         raise fail("say where the capture goes: a directory", ("to",))
-    if not config.services:
+    if log is not None:
+        _check_alone(config, fail)
+    elif not config.services:
         raise fail("say what to forward to: a URL", ("services",))
-    listen = _address(config.listen, ("listen",), fail)
     admin = None if config.admin == "off" else _address(config.admin, ("admin",), fail)
-    workers = (os.cpu_count() or 1) if config.workers is None else config.workers
+    default_workers = 1 if log else os.cpu_count() or 1
+    workers = default_workers if config.workers is None else config.workers
     if not 1 <= workers <= MAX_WORKERS:
         raise fail(f"a mirror has 1 to {MAX_WORKERS} workers", ("workers",))
     name = config.name if config.name is not None else _host_name()
@@ -204,6 +207,7 @@ def resolve(config: CaptureConfig, fail: Fail) -> CaptureSettings:
         admin=admin,
         to=config.to,
         services=_services(config.services, listen, fail),
+        access_log=log,
         name=name,
         workers=workers,
         strict=config.strict,
@@ -220,9 +224,20 @@ def resolve(config: CaptureConfig, fail: Fail) -> CaptureSettings:
     )
 
 
+def _check_alone(config: CaptureConfig, fail: Fail) -> None:
+    """A log is followed by a capture of its own: what is seen twice would be recorded twice."""
+    for key, is_given in (
+        ("listen", config.listen is not None),
+        ("services", bool(config.services)),
+        ("workers", config.workers is not None),
+    ):
+        if is_given:
+            raise fail("not beside an access log: start another capture for it", (key,))
+
+
 def _services(
     services: tuple[ServiceConfig, ...],
-    listen: Address,
+    listen: Address | None,
     fail: Fail,
 ) -> tuple[ServiceSettings, ...]:
     names: set[str] = set()
@@ -246,7 +261,7 @@ def _services(
 def _service(
     service: ServiceConfig,
     at: _Path,
-    listen: Address,
+    listen: Address | None,
     fail: Fail,
 ) -> ServiceSettings:
     try:
@@ -257,26 +272,12 @@ def _service(
         raise fail("the mirror itself: requests would go in circles", (*at, "upstream"))
     if not 0 <= service.percent <= 100:
         raise fail("a share is from 0 to 100", (*at, "percent"))
-    hosts, paths = _texts(service.match.host), _texts(service.match.path)
+    hosts, paths = texts(service.match.host), texts(service.match.path)
     try:
         Routes([Route(service.name, origin, base_path, hosts, paths)])
     except ValueError as error:
         raise fail(str(error), (*at, "match")) from None
-    record = service.record
-    # Case counts in a method (RFC 9110, 9.1): `post` would fit nothing, and nobody would know.
-    if any(method != method.upper() for method in _texts(record.method)):
-        raise fail("methods are in upper case, such as POST", (*at, "record", "method"))
-    filters = FilterSettings(
-        methods=_texts(record.method),
-        include=_texts(record.path),
-        exclude=_texts(record.exclude_path),
-        content_types=_texts(record.content_type),
-        status=_texts(record.status),
-    )
-    try:
-        Filters(**msgspec.structs.asdict(filters))
-    except ValueError as error:
-        raise fail(str(error), (*at, "record")) from None
+    filters = resolve_filters(service.record, (*at, "record"), fail)
     if service.tls != TlsConfig() and origin.scheme != "https":
         raise fail("the upstream is not https", (*at, "tls"))
     _check_authorities(service.tls.ca_file, (*at, "tls", "ca_file"), fail)
@@ -376,10 +377,6 @@ def _address(text: str, at: _Path, fail: Fail) -> Address:
         return parse_address(text)
     except ValueError as error:
         raise fail(str(error), at) from None
-
-
-def _texts(value: str | int | tuple[str | int, ...]) -> tuple[str, ...]:
-    return tuple(map(str, value)) if isinstance(value, tuple) else (str(value),)
 
 
 def _host_name() -> str:

@@ -47,6 +47,7 @@ FIELDS = (
     "dropped_bad_request",
     "dropped_answered_early",
     "dropped_upstream_failed",
+    "dropped_unreadable",
     "lost",
     # What was left out of records that were captured.
     "omitted_unsealable",

@@ -14,6 +14,9 @@ VERSION = 1
 
 Via = Literal["inline", "tap", "access-log", "har", "gor"]
 BodyEncoding = Literal["utf8", "base64"]
+BODY_NOT_LOGGED = "not in the log"
+"""Why the body of a request is omitted that an access log tells of."""
+
 HeaderList = list[tuple[str, str]]
 """Header lines as received: in order, with repeats and case, as latin-1 text."""
 

@@ -101,6 +101,29 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
 
 
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The access log that is followed. service: the name of all; None to take the log's."""
+
+    file: str
+    service: str | None = None
+    percent: float = 100.0
+    percent_by: Literal["id", "session"] = "id"
+    filters: FilterSettings = FilterSettings()
+
+
+class FollowerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the follower of a log knows; the same meanings as in `WorkerSettings`."""
+
+    name: str
+    slot: int
+    spool: SpoolSettings
+    access_log: LogSettings
+    seal: SealSettings
+    seal_key: str
+    drain_timeout_s: float = 10.0
+    log_level: str = "info"
+
+
 class ShipperSettings(msgspec.Struct, frozen=True, kw_only=True):
     """All that the shipper knows. to: a directory or a sink's URL; roll: when objects end."""
 

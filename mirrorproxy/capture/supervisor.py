@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -85,7 +85,7 @@ class _Member:
 
 
 class _Worker(_Member):
-    def __init__(self, slot: int, listening: socket.socket) -> None:
+    def __init__(self, slot: int, listening: socket.socket | None) -> None:
         super().__init__()
         self.slot = slot
         self.listening = listening
@@ -94,7 +94,8 @@ class _Worker(_Member):
 class Supervisor:
     """One mirror's processes.
 
-    sockets: a listening socket per worker, by slot. orphans: slots that
+    sockets: a listening socket per worker, by slot; None for one that listens to
+    nobody. orphans: slots that
     workers of an earlier supervisor still hold; their numbers are reconciled
     once they let go.
     """
@@ -105,7 +106,7 @@ class Supervisor:
         *,
         counters: CounterFile,
         locks: SlotLocks,
-        sockets: dict[int, socket.socket],
+        sockets: Mapping[int, socket.socket | None],
         orphans: Sequence[int],
         spool: Path,
     ) -> None:
@@ -133,7 +134,8 @@ class Supervisor:
         for worker in self._workers:
             # Closed here first: then the worker holds the last copy, and can
             # empty the backlog and close it for good.
-            worker.listening.close()
+            if worker.listening:
+                worker.listening.close()
             if worker.child:
                 worker.state = "draining"
                 worker.child.tell(DRAIN)
@@ -209,14 +211,16 @@ class Supervisor:
 
     async def _keep_worker(self, worker: _Worker) -> None:
         loop = asyncio.get_running_loop()
+        inherited = [worker.listening.fileno()] if worker.listening else []
+        options = [option for number in inherited for option in ("--listen", str(number))]
         try:
             while not self.is_draining:
                 worker.started = loop.time()
                 child = await self._start(
                     worker,
-                    (*self._plan.worker, "--listen", str(worker.listening.fileno())),
+                    (*self._plan.worker, *options),
                     self._plan.worker_settings(worker.slot),
-                    worker.listening.fileno(),
+                    *inherited,
                 )
                 status = await self._watch(worker, child) if child else None
                 await self._settle(worker.slot)

@@ -27,18 +27,17 @@ from mirrorproxy.capture.listeners import Address, address_of, bind_alone, bind_
 from mirrorproxy.capture.reports import Identity, MirrorReports
 from mirrorproxy.capture.seal_key import SealKey, from_env, load_or_create
 from mirrorproxy.capture.seal_policy import SealPolicy
-from mirrorproxy.capture.settings import ShipperSettings, WorkerSettings
+from mirrorproxy.capture.settings import FollowerSettings, ShipperSettings, WorkerSettings
 from mirrorproxy.capture.supervisor import Plan, Supervisor
 from mirrorproxy.clock import wall_us
 from mirrorproxy.commands.capture_options import add_options, settings_of
+from mirrorproxy.commands.decoding import SEAL_KEY_VARIABLE
 from mirrorproxy.config import CaptureSettings
 from mirrorproxy.control.admin import AdminServer
 from mirrorproxy.control.metrics import Scrape, WorkerSample, render
 from mirrorproxy.errors import ConfigError
 
 log = logging.getLogger(__name__)
-
-SEAL_KEY_VARIABLE = "MIRRORPROXY_SEAL_KEY"
 
 EXIT_LOST = 1
 
@@ -50,6 +49,9 @@ examples:
   mirrorproxy capture --listen :8000 --upstream http://app:8080 --to /capture \\
       --percent 10 --percent-by session --response-body
       one session in ten, whole, with the answers' bodies
+
+  mirrorproxy capture --access-log /var/log/traefik/access.log --to ./capture
+      follow a JSON access log, through its rotations: no bodies, nothing in the path
 
   mirrorproxy capture --config capture.yaml
       several services, filters, limits: see docs/configuration.md
@@ -79,13 +81,17 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args, os.environ)
     app.configure_logging(settings.log_level, "supervisor")
     app.check_target(settings.to)
+    if settings.access_log and Path(settings.access_log.file).is_dir():
+        raise ConfigError("a directory: name the file that is written", file="--access-log")
     with contextlib.ExitStack() as stack:
         spool = claim(Path(settings.spool.directory), settings.workers)
         stack.callback(spool.close)
         key = _seal_key(settings)
         # The workers of a killed supervisor go on serving for a moment: no gap.
-        listening = bind_shared(
-            settings.listen, settings.workers, beside_others=bool(spool.orphans)
+        listening = (
+            bind_shared(settings.listen, settings.workers, beside_others=bool(spool.orphans))
+            if settings.listen
+            else []
         )
         for bound in listening:
             stack.callback(bound.close)
@@ -146,7 +152,7 @@ class _Capture:
             self._plan(),
             counters=self._spool.counters,
             locks=self._spool.locks,
-            sockets=dict(zip(self._spool.slots, self._listening, strict=True)),
+            sockets=self._sockets(),
             orphans=self._spool.orphans,
             spool=self._spool.spool,
         )
@@ -164,6 +170,11 @@ class _Capture:
             if admin:
                 await admin.close()
         return self._conclude(reports, as_json=as_json)
+
+    def _sockets(self) -> dict[int, socket.socket | None]:
+        if not self._listening:
+            return dict.fromkeys(self._spool.slots)
+        return dict(zip(self._spool.slots, self._listening, strict=True))
 
     def _plan(self) -> Plan:
         settings = self._settings
@@ -189,11 +200,22 @@ class _Capture:
             ship_timeout_s=settings.ship_timeout_s,
             log_level=settings.log_level,
         )
+        follower = settings.access_log and FollowerSettings(
+            name=settings.name,
+            slot=0,
+            spool=settings.spool,
+            access_log=settings.access_log,
+            seal=settings.seal,
+            seal_key=self._key.hex(),
+            drain_timeout_s=settings.drain_timeout_s,
+            log_level=settings.log_level,
+        )
+        kind, told = ("follower", follower) if follower else ("worker", worker)
         return Plan(
-            worker=(sys.executable, "-m", "mirrorproxy.app", "worker"),
+            worker=(sys.executable, "-m", "mirrorproxy.app", kind),
             shipper=(sys.executable, "-m", "mirrorproxy.app", "shipper"),
             worker_settings=lambda slot: msgspec.json.encode(
-                msgspec.structs.replace(worker, slot=slot)
+                msgspec.structs.replace(told, slot=slot)
             ),
             shipper_settings=msgspec.json.encode(shipper),
             drain_timeout_s=settings.drain_timeout_s,
@@ -206,7 +228,7 @@ class _Capture:
             name=settings.name,
             version=__version__,
             started_us=wall_us(),
-            listen=str(address_of(self._listening[0])),
+            listen=str(address_of(self._listening[0])) if self._listening else "",
             to=settings.to,
             spool=settings.spool.directory,
             services=settings.services,
@@ -220,10 +242,8 @@ class _Capture:
         if supervisor.is_draining:
             return
         settings = self._settings
-        count = len(self._listening)
         lines = [
-            f"capture {settings.name}: {count} worker{'s' if count > 1 else ''}"
-            f" on http://{address_of(self._listening[0])}",
+            f"capture {settings.name}: {self._what()}",
             *(f"  {service.name} -> {service.upstream}" for service in settings.services),
             f"  records -> {settings.to} (by way of {settings.spool.directory})",
             f"  secrets are sealed with key {self._key.id}",
@@ -235,6 +255,14 @@ class _Capture:
             lines.append(f"  admin on http://{admin}: /healthz /readyz /metrics /status")
         lines.append("  Ctrl-C or SIGTERM ends it")
         _tell("\n".join(lines))
+
+    def _what(self) -> str:
+        """Say what the capture listens to."""
+        if self._settings.access_log:
+            return f"follows {self._settings.access_log.file}"
+        count = len(self._listening)
+        address = address_of(self._listening[0])
+        return f"{count} worker{'s' if count > 1 else ''} on http://{address}"
 
     def _conclude(self, reports: MirrorReports, *, as_json: bool) -> int:
         try:

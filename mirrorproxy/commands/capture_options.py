@@ -25,6 +25,7 @@ DEFAULT_SERVICE = "default"
 
 OPTIONS: dict[str, _Path] = {
     "--listen": ("listen",),
+    "--access-log": ("access_log", "file"),
     "--to": ("to",),
     "--spool": ("spool", "directory"),
     "--spool-limit": ("spool", "limit"),
@@ -52,6 +53,8 @@ SERVICE_OPTIONS: dict[str, str] = {
 }
 """Options about services; the first two only where there is one."""
 
+_LOG_KEYS = {"--service": "service", "--percent": "percent", "--percent-by": "percent_by"}
+
 _FIRST_NEEDS = {"listen": "--listen", "to": "--to", "services": "--upstream"}
 
 _PARSERS: dict[str, Callable[[str], object]] = {
@@ -70,6 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--listen", metavar="HOST:PORT", help="where clients, or Traefik, connect")
     add("--upstream", metavar="URL", help="the application to forward to")
+    add("--access-log", metavar="FILE", help="follow this log of Traefik's instead of listening")
     add("--to", metavar="DIRECTORY", help="where the capture goes")
     add("--config", metavar="FILE", type=Path, help="YAML with all of this and more")
     group = parser.add_argument_group("what is recorded")
@@ -150,6 +154,8 @@ def _with_services(file: CaptureConfig, given: Mapping[str, Any]) -> CaptureConf
     changes = {
         SERVICE_OPTIONS[option]: given[option] for option in given if option in SERVICE_OPTIONS
     }
+    if file.access_log.file is not None:
+        return _with_log_options(file, changes)
     services = file.services
     if len(services) > 1 and (
         option := next((o for o in ("--upstream", "--service") if o in given), None)
@@ -162,12 +168,26 @@ def _with_services(file: CaptureConfig, given: Mapping[str, Any]) -> CaptureConf
     return msgspec.structs.replace(file, services=services)
 
 
+def _with_log_options(file: CaptureConfig, changes: Mapping[str, Any]) -> CaptureConfig:
+    if option := next((o for o in ("--upstream", "--response-body") if _key(o) in changes), None):
+        raise ConfigError("not beside an access log: start another capture for it", file=option)
+    renamed = {"service" if key == "name" else key: value for key, value in changes.items()}
+    return msgspec.structs.replace(
+        file, access_log=msgspec.structs.replace(file.access_log, **renamed)
+    )
+
+
+def _key(option: str) -> str:
+    return SERVICE_OPTIONS[option]
+
+
 def _fail(
     message: str, path: _Path, given: Mapping[str, Any], document: yamlfile.Document | None
 ) -> ConfigError:
     for option in given:
         of_service = path[:1] == ("services",) and path[2:] == (SERVICE_OPTIONS.get(option),)
-        if of_service or OPTIONS.get(option) == path:
+        of_log = path[:1] == ("access_log",) and path[1:] == (_LOG_KEYS.get(option),)
+        if of_service or of_log or OPTIONS.get(option) == path:
             return ConfigError(message, file=option)
     if document is not None:
         return document.error(message, path)

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from mirrorproxy.codec import MalformedRecord
+from mirrorproxy.commands.decoding import Decoder, Told
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.marks import contains_mark
 from mirrorproxy.record import Exchange
@@ -118,24 +119,27 @@ class _Preview:
         self._rules = rules
         self._seed = seed
         self._as_json = as_json
+        self._decode = Decoder(keeps_secrets=rules.sends_logged_credentials)
         self._shots: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
         self._unreadable = 0
+        self._told = Told()
 
     def show(self, specs: list[str]) -> int:
         """Print every exchange, then the sums; return the exit status."""
-        for event in read_capture(specs):
+        for event in read_capture(specs, decode=self._decode):
             if isinstance(event, Captured):
                 self._exchange(event.exchange)
             elif isinstance(event, Unreadable):
-                self._unread(str(event))
+                self._unread(str(event), is_shown=self._told.is_new(event))
         if not self._as_json:
             self._sums()
         return EXIT_LOST if self._unreadable else 0
 
-    def _unread(self, what: str) -> None:
+    def _unread(self, what: str, *, is_shown: bool = True) -> None:
         self._unreadable += 1
-        print(f"mirrorproxy: {printable(what)}", file=sys.stderr)
+        if is_shown:
+            print(f"mirrorproxy: {printable(what)}", file=sys.stderr)
 
     def _exchange(self, exchange: Exchange) -> None:
         try:
@@ -143,6 +147,8 @@ class _Preview:
         except MalformedRecord as error:
             self._unread(f"{exchange.id}: {error}")
             return
+        # What is sent in the clear by the rules' choice is not for showing.
+        exchange = self._decode.sealed(exchange)
         rule = "no rule" if planned.rule is None else planned.rule
         self._shots[rule] += len(planned.shots)
         if planned.skipped is not None:

@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from rich.console import Console, RenderableType
 
 from mirrorproxy import codec
+from mirrorproxy.commands.decoding import Decoder, Told
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.record import Exchange
 from mirrorproxy.report.exchange_text import describe
@@ -90,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _summary(args: argparse.Namespace, wanted: Callable[[Exchange], bool]) -> int:
     inspection = Inspection()
-    damaged, read = False, 0
-    for event in read_capture(args.source):
+    damaged, read, told = False, 0, Told()
+    for event in read_capture(args.source, decode=Decoder()):
         match event:
             case Captured(exchange=exchange):
                 read += 1
@@ -101,7 +102,7 @@ def _summary(args: argparse.Namespace, wanted: Callable[[Exchange], bool]) -> in
                 inspection.add_duplicate()
             case Unreadable(name=name, offset=offset, reason=reason, lines=lines):
                 damaged = True
-                inspection.add_damage(name, offset, reason, lines)
+                inspection.add_damage(name, offset, reason, lines, is_shown=told.is_new(event))
     summary = inspection.summary()
     _show(render(summary))
     if not read:
@@ -158,14 +159,16 @@ class _Exchanges:
     def __init__(self, specs: list[str]) -> None:
         self.damaged = False
         self._specs = specs
+        self._told = Told()
 
     def __iter__(self) -> Iterator[Exchange]:
-        for event in read_capture(self._specs):
+        for event in read_capture(self._specs, decode=Decoder()):
             if isinstance(event, Captured):
                 yield event.exchange
             elif isinstance(event, Unreadable):
                 self.damaged = True
-                print(f"mirrorproxy: {printable(str(event))}", file=sys.stderr)
+                if self._told.is_new(event):
+                    print(f"mirrorproxy: {printable(str(event))}", file=sys.stderr)
 
 
 def _filter(args: argparse.Namespace) -> Callable[[Exchange], bool]:

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mirrorproxy.commands.decoding import Decoder, Told
 from mirrorproxy.commands.replay_options import Settings, add_parser, settings_of
 from mirrorproxy.errors import ConfigError, MirrorproxyError
 from mirrorproxy.outcome import Outcome
@@ -67,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
         reader = Reader("source")
         stack.callback(reader.close)
         guard = ProductionGuard(settings.guarded)
-        merge = Merge(objects, reader.feed, look_ahead=guard.check)
+        decode = Decoder(keeps_secrets=settings.rules.sends_logged_credentials)
+        merge = Merge(objects, reader.feed, look_ahead=guard.check, decode=decode)
         planner = partial(plan, rules=settings.rules, seed=args.seed, run=settings.run)
         intake = Intake(merge, planner, ledger, unreadable.add)
         report = outcomes.add if outcomes else None
@@ -189,10 +191,11 @@ class _Unreadable:
     def __init__(self) -> None:
         self.shown: list[str] = []
         self.total = 0
+        self._told = Told()
 
     def add(self, event: Unreadable) -> None:
         self.total += 1
-        if len(self.shown) < SHOWN_UNREADABLE:
+        if len(self.shown) < SHOWN_UNREADABLE and self._told.is_new(event):
             self.shown.append(str(event))
 
 

@@ -125,11 +125,22 @@ class Inspection:
         """Count an exchange that was there before; it is not added again."""
         self._total.duplicates += 1
 
-    def add_damage(self, file: str, offset: int | None, reason: str, lines: int | None) -> None:
-        """Count a part of a file that could not be read; the first `MAX_DAMAGES` are kept."""
+    def add_damage(
+        self,
+        file: str,
+        offset: int | None,
+        reason: str,
+        lines: int | None,
+        *,
+        is_shown: bool = True,
+    ) -> None:
+        """Count a part of a file that could not be read; the first `MAX_DAMAGES` are kept.
+
+        is_shown: whether it is kept at all, rather than only counted.
+        """
         self._total.damages += 1
         self._total.damaged_lines += lines or 0
-        if len(self._total.first_damages) < MAX_DAMAGES:
+        if is_shown and len(self._total.first_damages) < MAX_DAMAGES:
             self._total.first_damages.append(DamageFound(file, offset, reason, lines))
 
     def summary(self) -> Summary:

@@ -21,6 +21,8 @@ _HINTS = {
     "no rule": "no rule takes these; defaults: {unmatched: send} sends them too",
     "replayed traffic": "these were sent by a replay, and are never sent again",
     "omitted": "their bodies could not be sealed in place, so they were not recorded",
+    "no body in log": "an access log holds no bodies; send: {without_body: true} in the rule sends "
+    "them without",
     "truncated": "their bodies passed the capture limit, so they were cut",
 }
 

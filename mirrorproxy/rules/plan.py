@@ -13,7 +13,7 @@ from mirrorproxy import __version__
 from mirrorproxy.codec import body_of
 from mirrorproxy.headers import REPLAY_HEADER, first
 from mirrorproxy.marks import contains_mark
-from mirrorproxy.record import Exchange, Request
+from mirrorproxy.record import BODY_NOT_LOGGED, Exchange, Request
 from mirrorproxy.rules.facts import Facts
 from mirrorproxy.rules.heads import Head, Header, is_any_sealed, pairs_of, set_header, value_of
 from mirrorproxy.rules.rewrite import KEEP
@@ -34,6 +34,7 @@ SKIP_NO_RULE = "no rule"
 SKIP_SAMPLED = "sampled"
 SKIP_TRUNCATED = "truncated"
 SKIP_OMITTED = "omitted"
+SKIP_NO_BODY = "no body in log"
 SKIP_REPLAYED = "replayed traffic"
 SKIP_UPGRADE = "upgrade"
 SKIP_NO_CREDENTIAL = "no credential"
@@ -70,6 +71,8 @@ def plan(exchange: Exchange, rules: RuleSet, seed: str, run: str) -> Plan:
     if not decision.targets:
         reason = SKIP_NO_RULE if decision.rule is None else SKIP_RULE
         return Plan(decision.rule, skipped=reason)
+    if exchange.request.omitted is not None and not decision.without_body:
+        return Plan(decision.rule, skipped=SKIP_NO_BODY)
     session = rules.session_key(exchange)
     count = 1
     if decision.percent != 100:
@@ -101,7 +104,8 @@ def _refusal(exchange: Exchange, head: Head) -> str | None:
         return SKIP_REPLAYED
     if request.truncated:
         return SKIP_TRUNCATED
-    if request.omitted is not None:
+    # Of a body that was never logged the rule may say that the request goes without it.
+    if request.omitted is not None and request.omitted != BODY_NOT_LOGGED:
         return SKIP_OMITTED
     if request.method == "CONNECT" or (response is not None and response.status == 101):
         return SKIP_UPGRADE
@@ -158,7 +162,7 @@ def _shot(
         body=body,
         body_length=_body_length(request, len(body)),
         body_ref=request.body_ref,
-        body_bytes=request.body_bytes or len(body),
+        body_bytes=len(body) if request.omitted else request.body_bytes or len(body),
         rule=decision.rule,
         session=session,
         started_us=exchange.started_us,

@@ -67,7 +67,8 @@ class Decision(NamedTuple):
     """What is to happen to an exchange.
 
     rule: the name of the rule that took it, None if none did. targets: where
-    to; empty to skip it. percent: 100 sends once to each target.
+    to; empty to skip it. percent: 100 sends once to each target. without_body: a
+    request whose body an access log did not keep is sent without it.
     """
 
     rule: str | None
@@ -75,13 +76,18 @@ class Decision(NamedTuple):
     percent: float = 100.0
     by_session: bool = False
     rewriter: Rewriter = KEEP
+    without_body: bool = False
 
 
 _Candidate = tuple[tuple[str, ...], FactsTest | None, Decision]
 
 
 class RuleSet:
-    """Compiled rules and targets."""
+    """Compiled rules and targets.
+
+    sends_logged_credentials: whether credentials that an access log holds in the
+    clear may be sent as they are.
+    """
 
     def __init__(
         self,
@@ -89,9 +95,12 @@ class RuleSet:
         rules: Sequence[tuple[Matcher, Decision]],
         unmatched: Decision,
         session_key: SessionKey,
+        *,
+        sends_logged_credentials: bool = False,
     ) -> None:
         self.targets = targets
         self.session_key = session_key
+        self.sends_logged_credentials = sends_logged_credentials
         self._rules = tuple(rules)
         self._unmatched = unmatched
         self._index: dict[tuple[str, str], tuple[_Candidate, ...]] = {}
@@ -179,6 +188,7 @@ def compile_rules(file: RuleFile, read_table: ReadTable = _no_tables) -> RuleSet
         rules,
         unmatched,
         compile_session(session.by, ("defaults", "session", "by")),
+        sends_logged_credentials=file.defaults.logged_credentials == "send",
     )
 
 
@@ -200,6 +210,7 @@ def _decision(rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath) -> De
         rule.send.percent,
         rule.send.percent_by == "session",
         compile_rewrite(rule.rewrite, (*at, "rewrite")),
+        rule.send.without_body,
     )
 
 

@@ -51,6 +51,7 @@ class Send(Struct, frozen=True, forbid_unknown_fields=True):
     target: str | list[str] | UnsetType = UNSET
     percent: float = 100.0
     percent_by: Literal["id", "session"] = "id"
+    without_body: bool = False
 
 
 class PathRewrite(Struct, frozen=True, forbid_unknown_fields=True):
@@ -160,6 +161,7 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True):
 
     unmatched: Literal["skip", "send"] = "skip"
     session: Session = field(default_factory=Session)
+    logged_credentials: Literal["replace", "send"] = "replace"
 
 
 class RuleFile(Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,9 +16,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator
 
-from mirrorproxy.codec import MalformedRecord, UnsupportedVersion, decode_line
+from mirrorproxy.codec import MalformedRecord, UnsupportedVersion
 from mirrorproxy.errors import SourceError
 from mirrorproxy.record import Exchange
+from mirrorproxy.sources.access_log import decode as decode_any
 from mirrorproxy.sources.events import (
     Captured,
     CaptureObject,
@@ -64,7 +65,8 @@ class Merge:
     objects: by the time in their keys. open_feed: opens one. window_us,
     window_bytes: how much is held back to be put in order, whichever is less.
     look_ahead: sees every exchange when it is read, so a window before it is
-    given out; what it raises, `take` raises.
+    given out; what it raises, `take` raises. decode: makes the exchange of a line;
+    raises MalformedRecord and UnsupportedVersion.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Merge:
         window_bytes: int = WINDOW_BYTES,
         recent: RecentIds | None = None,
         look_ahead: Callable[[Exchange], None] | None = None,
+        decode: Callable[[bytes], Exchange] = decode_any,
     ) -> None:
         self._objects = objects
         self._open_feed = open_feed
@@ -83,6 +86,7 @@ class Merge:
         self._window_bytes = window_bytes
         self._recent = recent or RecentIds()
         self._look_ahead = look_ahead
+        self._decode = decode
         self._next_object = next(objects, None)
         self._current: _Reading | None = None
         self._others: list[_Reading] = []
@@ -160,7 +164,7 @@ class Merge:
 
     def _hold(self, reading: _Reading, offset: int, line: bytes) -> Event:
         try:
-            exchange = decode_line(line)
+            exchange = self._decode(line)
         except MalformedRecord as error:
             return Unreadable(reading.source.name, offset, str(error), 1)
         except UnsupportedVersion as error:

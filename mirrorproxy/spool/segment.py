@@ -128,6 +128,11 @@ class SegmentWriter:
         """
         return BodyFile(self._spool, ref, self._room)
 
+    def sync(self) -> None:
+        """Make what was appended to the segment survive a power failure. Raises OSError."""
+        if self._fd >= 0:
+            os.fdatasync(self._fd)
+
     def close(self) -> None:
         """End the segment; the next append begins another one."""
         if self._fd >= 0:

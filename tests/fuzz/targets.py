@@ -15,10 +15,12 @@ from pathlib import Path
 from hostile_wire import wire
 
 from mirrorproxy.capture.seal import Sealer, SealKey, SealPolicy
+from mirrorproxy.capture.seal_record import RecordSealer
 from mirrorproxy.codec import MalformedRecord, UnsupportedVersion, body_of, decode_line, encode_line
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.members import MAX_DAMAGES, Damage, pack, read_batches
 from mirrorproxy.rules.load import load_rules
+from mirrorproxy.sources.access_log import decode as decode_any
 
 SECRET = b"S3cr3t-of-the-fuzzer"
 _CONTENT_TYPES = [
@@ -41,6 +43,19 @@ def record(data: bytes) -> None:
             body_of(message)
         except MalformedRecord:
             continue
+
+
+def access_log(data: bytes) -> None:
+    """A line is an exchange that can be sealed and written, or refused in one way."""
+    try:
+        exchange = decode_any(data)
+    except (MalformedRecord, UnsupportedVersion):
+        return
+    if exchange.node:
+        return
+    sealed = RecordSealer(Sealer(SealPolicy(), _KEY), "fuzz/0").seal(exchange)
+    assert decode_line(encode_line(sealed)) == sealed
+    assert decode_any(data) == exchange
 
 
 def members(data: bytes) -> None:
@@ -114,6 +129,7 @@ def _plant(sealer: Sealer, data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
+    "access_log": access_log,
     "wire": wire,
     "record": record,
     "members": members,

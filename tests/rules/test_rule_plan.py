@@ -324,3 +324,33 @@ def test_no_mark_passes_whatever_it_stands_in(pieces, place, auth):
         assert FINGERPRINT not in whole
         assert SUBJECT not in whole
         assert OTHER_MARK not in whole
+
+
+def unlogged(method="POST", size=3):
+    """A request that an access log tells of: its body is not there."""
+    headers = [("Host", "api.example.com"), ("Content-Length", str(size))]
+    return exchange(method, "/orders", headers, body_bytes=size, omitted="not in the log")
+
+
+def test_a_request_whose_body_was_not_logged_is_skipped():
+    """To send it empty would be another request."""
+    made = plan(unlogged(), rules_from(sending()), "seed", "run7")
+    assert (made.shots, made.skipped) == ((), "no body in log")
+
+
+def test_a_request_whose_body_was_not_logged_is_sent_without_it_if_the_rule_says_so():
+    """It then says that it has none."""
+    text = """
+        version: 1
+        targets: {staging: {url: "https://staging.example.com"}}
+        rules: [{name: all, send: {without_body: true}}]
+    """
+    (shot,) = plan(unlogged(), rules_from(text), "seed", "run7").shots
+    assert (shot.method, shot.body, shot.body_length, shot.body_bytes) == ("POST", b"", 0, 0)
+    assert "Content-Length" not in dict(shot.headers)
+
+
+def test_a_rule_that_skips_is_the_reason_before_a_missing_body():
+    """Each exchange stands in one place of the ledger."""
+    text = "{version: 1, rules: [{name: no writes, skip: true}]}"
+    assert plan(unlogged(), rules_from(text), "seed", "run7").skipped == "rule"

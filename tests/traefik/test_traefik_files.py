@@ -151,8 +151,8 @@ def test_the_access_log_keeps_headers_and_no_secrets(
     """What a replay needs is there; what authorises is not."""
     swaps = {MIRROR: url(app), APP: url(app), 9808: app.port}
     static = with_files(files, tmp_path, port, "inline.yaml", swaps)
-    log = tmp_path / "access.json"
-    static |= load(files / "access-log.yaml", {"/var/log/traefik/access.json": str(log)})
+    log = tmp_path / "access.log"
+    static |= load(files / "access-log.yaml", {"/var/log/traefik/access.log": str(log)})
     secrets = {
         "authorization": "Bearer planted-1",
         "Proxy-Authorization": "Basic planted-2",

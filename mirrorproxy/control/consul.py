@@ -44,6 +44,9 @@ MAX_BLOCKED = 100
 """Blocking queries at one moment. An agent takes 200 connections of one address
 (limits.http_max_conns_per_client), and others of this machine speak to it too."""
 
+_OTHERS = 20
+"""Connections for calls that do not wait."""
+
 CROWDED_WAIT_S = 5
 """How long each waits where there are more watches than `MAX_BLOCKED`: they take turns."""
 
@@ -59,8 +62,8 @@ class _Transport(consul.aio.HTTPClient):  # type: ignore[misc]  # py-consul has 
         consul.base.HTTPClient.__init__(self, host, port, scheme)
         context = ssl.create_default_context() if scheme == "https" else True
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=context),
-            timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECT_TIMEOUT_S),
+            connector=aiohttp.TCPConnector(limit=MAX_BLOCKED + _OTHERS, ssl=context),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S),
         )
 
 

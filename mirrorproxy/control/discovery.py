@@ -8,10 +8,11 @@ it last knew while the catalog is away. What tags mean is said by `read_tags`.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -21,20 +22,22 @@ from mirrorproxy.topology import App, AppMode, Instance
 
 log = logging.getLogger(__name__)
 
-ENABLE_TAG = "mirrorproxy.enable=true"
+ENABLE_TAG = "mirrorproxy.enable="
+"""How the tag of an app that is worth a look begins, in any case of letters."""
 
 MIRROR_META = "mirrorproxy"
 """The key of a service's meta that marks a mirror, which is never an upstream: it would loop."""
 
 KEEP_S = 5.0
-"""How long the last instances of an app are kept when none is healthy any more.
+"""How long the last instances of an app are kept when none is healthy any more, and all of an
+app that is gone after the catalog was away.
 
-An agent that starts anew calls everything critical until its first checks have
-passed. Answering 503 meanwhile would fail requests that the app could serve;
-an app that is really gone is noticed by connecting to it.
+An agent that starts anew knows nothing at first, then calls everything critical until
+its first checks have passed. Answering 503 meanwhile would fail requests that the
+app could serve; an app that is really gone is noticed by connecting to it.
 """
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._\-]{0,126}[a-z0-9])?")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._\-]{0,127}")
 
 
 class AppTags(Protocol):
@@ -46,6 +49,8 @@ class AppTags(Protocol):
     def mode(self) -> AppMode: ...  # noqa: D102
     @property
     def percent(self) -> float: ...  # noqa: D102
+    @property
+    def percent_by(self) -> Literal["id", "session"]: ...  # noqa: D102
     @property
     def response_body(self) -> bool: ...  # noqa: D102
     @property
@@ -111,7 +116,7 @@ def read_app(
     found = FoundApp(service=service, tags=newest.tags, note=note)
     problems = list(tags.problems)
     if not _NAME.fullmatch(name):
-        problems.append("its name cannot stand in a header")
+        problems.append("its name cannot stand in a header and a path")
     if problems:
         return msgspec.structs.replace(found, why="; ".join(problems))
     instances = {_instance(entry, tags) for entry in healthy} - {None}
@@ -122,6 +127,7 @@ def read_app(
         hosts=tags.hosts,
         paths=tags.paths,
         percent=tags.percent,
+        percent_by=tags.percent_by,
         response_body=tags.response_body,
         record_paths=tags.record_paths,
         seal=tags.seal,
@@ -156,10 +162,13 @@ class Discovery:
         self._read_tags = read_tags
         self._on_change = on_change
         self._keep_s = keep_s
+        self._asking: set[str] = set()
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._found: dict[str, FoundApp | None] = {}
         self._told: dict[str, FoundApp] | None = None
         self._problems: dict[str, str] = {}
+        self._settled_at = 0.0
+        self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def problem(self) -> str | None:
         """Return what keeps it from reading the catalog, None while nothing does."""
@@ -167,61 +176,81 @@ class Discovery:
 
     async def run(self) -> None:
         """Follow; ends only when it is cancelled."""
+        self._told = None
         try:
             async for services in watch(
                 self._catalog,
                 self._catalog.services,
                 on_problem=lambda problem: self._note("", problem),
             ):
-                await self._follow({name for name, tags in services.items() if ENABLE_TAG in tags})
+                self._asking = {name for name, tags in services.items() if _asks(tags)}
+                self._follow()
         finally:
-            await self._end(list(self._watches))
+            tasks = list(self._watches.values())
+            for service in ["", *self._watches]:
+                self._end(service)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _follow(self, services: set[str]) -> None:
-        """Watch these services and no others."""
-        await self._end([service for service in self._watches if service not in services])
-        for service in sorted(services - self._watches.keys()):
+    def _follow(self) -> None:
+        """Watch what asks for it and nothing else."""
+        for service in sorted(self._asking - self._watches.keys()):
             task = asyncio.create_task(self._watch(service), name=f"watch {service}")
+            task.add_done_callback(_log_end)
             self._watches[service] = task
+        gone = self._watches.keys() - self._asking
+        if gone and self._is_settling():
+            self._later("", self._follow)
+            return
+        for service in gone:
+            self._end(service)
         self._tell()
 
     async def _watch(self, service: str) -> None:
-        expiry: asyncio.TimerHandle | None = None
-        loop = asyncio.get_running_loop()
-        try:
-            async for entries in watch(
-                self._catalog,
-                lambda index: self._catalog.instances(service, index),
-                on_problem=lambda problem: self._note(service, problem),
-            ):
-                if expiry is not None:
-                    expiry.cancel()
-                    expiry = None
-                before = self._found.get(service)
-                kept = before.app.instances if before and before.app else ()
+        async for entries in watch(
+            self._catalog,
+            lambda index: self._catalog.instances(service, index),
+            on_problem=lambda problem: self._note(service, problem),
+        ):
+            self._cancel_timer(service)
+            before = self._found.get(service)
+            kept = before.app.instances if before and before.app else ()
+            found = now = read_app(service, entries, self._read_tags)
+            if found is None and self._is_settling():
+                found = before
+            elif found and found.app and kept and not _any_healthy(entries):
                 found = read_app(service, entries, self._read_tags, kept)
-                self._found[service] = found
-                if found and found.app and not _any_healthy(entries) and kept:
-                    without = read_app(service, entries, self._read_tags)
-                    expiry = loop.call_later(self._keep_s, self._expire, service, without)
-                self._tell()
-        finally:
-            if expiry is not None:
-                expiry.cancel()
+            if found != now:
+                self._later(service, functools.partial(self._expire, service, now))
+            self._found[service] = found
+            self._tell()
 
-    def _expire(self, service: str, without: FoundApp | None) -> None:
+    def _expire(self, service: str, now: FoundApp | None) -> None:
         log.warning("%s has no healthy instance any more", service)
-        self._found[service] = without
+        self._found[service] = now
         self._tell()
 
-    async def _end(self, services: list[str]) -> None:
-        tasks = [self._watches.pop(service) for service in services]
-        for task in tasks:
+    def _is_settling(self) -> bool:
+        """Whether the catalog was away a moment ago, and may not know everything yet."""
+        return asyncio.get_running_loop().time() < self._settled_at
+
+    def _later(self, key: str, action: Callable[[], None]) -> None:
+        self._cancel_timer(key)
+        loop = asyncio.get_running_loop()
+        # A timer may fire a tick of the clock early; it must not find things settling still.
+        self._timers[key] = loop.call_later(self._keep_s * 1.01, action)
+
+    def _cancel_timer(self, key: str) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _end(self, service: str) -> None:
+        task = self._watches.pop(service, None)
+        if task is not None:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for service in services:
-            self._found.pop(service, None)
-            self._problems.pop(service, None)
+        self._cancel_timer(service)
+        self._found.pop(service, None)
+        self._problems.pop(service, None)
 
     def _tell(self) -> None:
         # The first word of a start must not leave out what is not looked at yet: a mirror that
@@ -238,7 +267,9 @@ class Discovery:
     def _note(self, service: str, problem: str | None) -> None:
         was_away = bool(self._problems)
         if problem is None:
-            self._problems.pop(service, None)
+            if self._problems.pop(service, None) is not None:
+                now = asyncio.get_running_loop().time()
+                self._settled_at = now + self._keep_s
         else:
             self._problems[service] = problem
         if bool(self._problems) != was_away:
@@ -248,5 +279,14 @@ class Discovery:
                 log.warning("%s; going on with what was known", problem)
 
 
+def _asks(tags: Sequence[str]) -> bool:
+    return any(tag.lower().startswith(ENABLE_TAG) for tag in tags)
+
+
 def _any_healthy(entries: Sequence[Entry]) -> bool:
     return any(entry.healthy and MIRROR_META not in entry.meta for entry in entries)
+
+
+def _log_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("%s ended: %r", task.get_name(), error, exc_info=error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from consulkit import ON, Heard, going, read_tags, service
+from consulkit import ON, Heard, going, read_tags, service, until
 
 from mirrorproxy.control.catalog import Entry
 from mirrorproxy.control.discovery import Discovery, FoundApp, read_app
@@ -196,6 +196,7 @@ async def test_an_instance_that_comes_back_in_time_was_never_gone(agent, client)
 async def test_what_was_known_stays_while_consul_is_away(agent, client):
     agent.define([{**service("orders"), "Check": None}])
     await asyncio.to_thread(agent.restart)
+    await until(lambda: agent.healthy("orders"))
     heard = Heard()
     discovery = Discovery(client, read_tags, heard)
     async with going(discovery.run()):
@@ -208,6 +209,31 @@ async def test_what_was_known_stays_while_consul_is_away(agent, client):
         await heard.until(lambda found: ports(found) == [8081])
     assert [ports(found) for found in heard.values] == [[8080], [8081]]
     assert discovery.problem() is None
+
+
+async def test_an_agent_that_knows_nothing_yet_is_given_time(agent, client):
+    """After a restart apps register one by one: none of them was gone."""
+    agent.register(service("orders"))
+    heard = Heard()
+    discovery = Discovery(client, read_tags, heard)
+    async with going(discovery.run()):
+        await heard.until(lambda found: ports(found) == [8080])
+        await asyncio.to_thread(agent.restart)
+        await until(lambda: discovery.problem() is None)
+        agent.register(service("other"))
+        await heard.until(lambda found: "other" in found)
+        agent.register(service("orders", port=8081))
+        await heard.until(lambda found: ports(found) == [8081])
+    assert [ports(found) for found in heard.values] == [[8080], [8080], [8081]]
+
+
+async def test_what_is_still_missing_after_that_time_is_gone(agent, client):
+    agent.register(service("orders"))
+    heard = Heard()
+    async with going(Discovery(client, read_tags, heard, keep_s=0.5).run()):
+        await heard.until(lambda found: ports(found) == [8080])
+        await asyncio.to_thread(agent.restart)
+        await heard.until(lambda found: found == {})
 
 
 async def test_the_first_word_knows_all_apps(agent, client):

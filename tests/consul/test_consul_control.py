@@ -1,0 +1,215 @@
+"""A mirror's whole life with Consul, and with Traefik behind it: from a tag to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from consulkit import (
+    ON,
+    FakeCatalog,
+    Heard,
+    going,
+    mirror_tags,
+    read_tags,
+    service,
+    settings,
+    until,
+)
+from support.traefik import Traefik, consul_catalog
+
+from mirrorproxy.control.consul_control import AppStatus, ConsulControl, ConsulStatus
+from mirrorproxy.topology import App, Instance, Topology
+
+HERE = (Instance("http", "127.0.0.1", 8080),)
+
+
+def control(catalog, heard, health_url="http://127.0.0.1:9", **options):
+    return ConsulControl(
+        catalog,
+        settings(health_url),
+        heard,
+        read_tags=read_tags,
+        mirror_tags=mirror_tags,
+        **options,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(one):
+    """Run a control while the block lasts, and close it as a mirror does."""
+    async with going(one.run()):
+        yield
+        await one.close()
+
+
+def served(topology):
+    return {app.name: app.percent for app in topology.apps}
+
+
+async def test_an_app_is_published_before_it_is_registered(agent, client):
+    """Traefik must not send what no worker knows."""
+    order = []
+    register = client.register
+
+    async def registering(wanted):
+        order.append(wanted.name)
+        await register(wanted)
+
+    client.register = registering
+    agent.register(service("orders"))
+    one = control(client, order.append)
+    async with running(one):
+        await until(lambda: "mirror-orders" in order)
+    assert order == [Topology((App(name="orders", instances=HERE),)), "mirror-orders"]
+
+
+async def test_an_app_that_was_taken_back_is_served_for_a_while_unrecorded(agent, client):
+    """Traefik lets go a moment after the registration is gone."""
+    agent.register(service("orders"))
+    heard = Heard()
+    async with running(control(client, heard, linger_s=0.3)):
+        await until(lambda: len(agent.registered()) == 2)
+        agent.deregister("orders-1")
+        await heard.until(lambda topology: served(topology) == {})
+        assert agent.registered() == {}
+    assert [served(topology) for topology in heard.values] == [
+        {"orders": 100.0},
+        {"orders": 0.0},
+        {},
+    ]
+    assert heard.values[1].apps[0].instances == HERE
+
+
+async def test_an_app_that_comes_back_is_recorded_again(agent, client):
+    agent.register(service("orders"))
+    heard = Heard()
+    async with running(control(client, heard, linger_s=60)):
+        await heard.until(lambda topology: served(topology) == {"orders": 100.0})
+        agent.register(service("orders", tags=[]))
+        await heard.until(lambda topology: served(topology) == {"orders": 0.0})
+        agent.register(service("orders"))
+        await heard.until(lambda topology: served(topology) == {"orders": 100.0})
+        await until(lambda: len(agent.registered()) == 2)
+
+
+async def test_a_tapped_app_is_served_and_not_registered(agent, client):
+    """Traefik finds a tap in the mirror's own configuration for it."""
+    agent.register(service("tapped", tags=[ON, "mirrorproxy.mode=tap"]))
+    agent.register(service("orders"))
+    heard = Heard()
+    async with running(control(client, heard)):
+        await until(lambda: len(agent.registered()) == 3)
+        assert [app.mode for app in heard.values[-1].apps] == ["inline", "tap"]
+        assert "mirror-tapped" not in str(agent.registered())
+
+
+async def test_the_status_says_what_is_done_and_what_is_not(agent, client):
+    agent.register(service("orders"))
+    agent.register(service("users", tags=[ON, "sticky"]))
+    one = control(client, lambda _topology: None)
+    assert one.status() == ConsulStatus(known=False)
+    async with running(one):
+        await until(lambda: one.status().known and one.status().apps[0].registered)
+        assert one.status() == ConsulStatus(
+            known=True,
+            apps=(
+                AppStatus(service="orders", mode="inline", instances=1, registered=True),
+                AppStatus(service="users", left_alone="sticky cookies"),
+            ),
+        )
+
+
+async def test_the_end_deregisters_and_leaves_the_topology(agent, client):
+    """A mirror serves on until Traefik has let go."""
+    agent.register(service("orders"))
+    heard = Heard()
+    async with running(control(client, heard)):
+        await until(lambda: len(agent.registered()) == 2)
+    assert list(agent.registered()) == ["orders-1"]
+    assert [served(topology) for topology in heard.values] == [{"orders": 100.0}]
+
+
+async def test_the_end_comes_soon_when_consul_hangs():
+    class Hanging(FakeCatalog):
+        async def services(self, index=0):
+            await asyncio.Event().wait()
+
+        registered = deregister = services
+
+    one = control(Hanging(), lambda _topology: None)
+    async with going(one.run()):
+        await asyncio.wait_for(one.close(), 20)
+
+
+async def test_a_bug_in_it_starts_again(caplog, monkeypatch):
+    """Whatever fails here, the mirror carries its traffic."""
+    monkeypatch.setattr("mirrorproxy.control.consul_control._RESTART_S", 0)
+
+    class Buggy(FakeCatalog):
+        async def services(self, index=0):
+            self.asked.append(index)
+            raise KeyError("bug")
+
+    catalog = Buggy()
+    async with going(control(catalog, lambda _topology: None).run()) as task:
+        await until(lambda: len(catalog.asked) > 2)
+        assert not task.done()
+    assert "discovery failed and starts again" in caplog.text
+
+
+async def test_registration_comes_back_after_an_agent_that_forgot(agent, client, health):
+    agent.define([{**service("orders"), "Check": None}])
+    await asyncio.to_thread(agent.restart)
+    await until(lambda: agent.healthy("orders"))
+    heard = Heard()
+    async with running(control(client, heard, health.url)):
+        await until(lambda: agent.healthy("mirror-orders"))
+        before = set(agent.registered())
+        await asyncio.to_thread(agent.restart)
+        await until(lambda: agent.healthy("mirror-orders"))
+        assert set(agent.registered()) == before
+    assert [served(topology) for topology in heard.values] == [{"orders": 100.0}]
+
+
+ROUTER = [
+    "traefik.enable=true",
+    "traefik.http.routers.orders.rule=PathPrefix(`/`)",
+]
+
+
+@pytest.fixture
+def traefik(agent, tmp_path):
+    with Traefik(tmp_path / "traefik", {"providers": consul_catalog(agent.address)}) as started:
+        yield started
+
+
+async def test_traefik_follows_what_is_registered(agent, client, health, traefik):
+    """From the tag to a server that Traefik sends to, and back, while Consul is away between."""
+    agent.register(service("orders", tags=ROUTER))
+    one = ConsulControl(
+        client,
+        settings(health.url),
+        lambda _topology: None,
+        read_tags=read_tags,
+        mirror_tags=lambda _service, _tags: (
+            "traefik.enable=true",
+            "traefik.http.routers.mirrored.rule=PathPrefix(`/`)",
+            "traefik.http.routers.mirrored.priority=100000",
+        ),
+    )
+    async with running(one):
+        await asyncio.to_thread(traefik.wait_for_router, "orders@consulcatalog")
+        agent.register(service("orders", tags=[*ROUTER, ON]))
+        await asyncio.to_thread(traefik.wait_for_router, "mirrored@consulcatalog")
+        assert traefik.service_urls("mirror-orders@consulcatalog") == ["http://127.0.0.1:8000"]
+        await asyncio.to_thread(agent.stop)
+        await until(lambda: one.status().error)
+        assert traefik.router("mirrored@consulcatalog") is not None
+        await asyncio.to_thread(agent.start)
+        agent.register(service("orders", tags=[*ROUTER, ON]))
+        await until(lambda: agent.healthy("mirror-orders"))
+        agent.register(service("orders", tags=ROUTER))
+        await asyncio.to_thread(traefik.wait_for_no_router, "mirrored@consulcatalog")
+        await asyncio.to_thread(traefik.wait_for_router, "orders@consulcatalog")

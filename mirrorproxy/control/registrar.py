@@ -30,6 +30,9 @@ APP_META = "mirrorproxy-app"
 COMPARE_S = 3.0
 """How often the agent is asked what it has. It costs the agent no question to its servers."""
 
+RETRY_S = 1.0
+"""How often while it does not answer: when it is back it may have forgotten us."""
+
 CLOSE_TIMEOUT_S = 3.0
 """How long the end waits for an agent that does not answer: it forgets us by itself."""
 
@@ -109,7 +112,8 @@ class Registrar:
                     log.warning("%s", error)
                 self._problem = str(error)
             # Jitter: the mirrors of a fleet do not ask together.
-            pause_s = self._compare_s * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+            pause_s = min(RETRY_S, self._compare_s) if self._problem else self._compare_s
+            pause_s *= random.uniform(0.8, 1.2)  # noqa: S311 - no secret
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), pause_s)
 

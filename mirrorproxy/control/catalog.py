@@ -13,6 +13,12 @@ import msgspec
 
 T = TypeVar("T")
 
+SERVICE_PREFIX = "mirror-"
+"""What stands before an app's name in the name of its mirror's service."""
+
+MIRROR_META = "mirrorproxy"
+"""The key of a service's meta that marks a mirror, which is never an upstream: it would loop."""
+
 
 class Answer(msgspec.Struct, Generic[T], frozen=True):
     """What a read found. index: from 1; ask with it to wait for a change."""

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
 from mirrorproxy.control.catalog import Catalog
 from mirrorproxy.control.discovery import Discovered, Discovery, FoundApp, ReadTags
+from mirrorproxy.control.pool import MirrorCounts
 from mirrorproxy.control.registrar import Registrar, RegistrarSettings
 from mirrorproxy.topology import App, Topology
 
@@ -27,7 +29,15 @@ LINGER_S = 10.0
 _RESTART_S = 5.0
 
 Publish = Callable[[Topology], None]
-MirrorTags = Callable[[str, Sequence[str]], tuple[str, ...]]
+
+
+class MirrorTags(Protocol):
+    """Makes the tags of an app's mirror. Raises ValueError with why it cannot be mirrored."""
+
+    def __call__(
+        self, service: str, tags: Sequence[str], /, *, instances: int, mirrors: int
+    ) -> tuple[str, ...]:
+        """Return the tags; instances, mirrors: how many share a pool, 1 or more."""
 
 
 class AppStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,12 +89,14 @@ class ConsulControl:
     ) -> None:
         self._registrar = Registrar(catalog, settings)
         self._discovery = Discovery(catalog, read_tags, self._changed)
+        self._counts = MirrorCounts(catalog, self._want)
         self._publish = publish
         self._mirror_tags = mirror_tags
         self._linger_s = linger_s
         self._found: Discovered | None = None
         self._lingering: dict[str, tuple[App, asyncio.TimerHandle]] = {}
         self._published: Topology | None = None
+        self._refused: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
@@ -113,6 +125,7 @@ class ConsulControl:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._counts.close()
 
     def status(self) -> ConsulStatus:
         """Return what is known, for people: apps in the order of their names."""
@@ -130,6 +143,7 @@ class ConsulControl:
             mode=found.app.mode,
             instances=len(found.app.instances),
             registered=self._registrar.is_registered(name),
+            left_alone=self._refused.get(name, ""),
             note=found.note,
             error=self._registrar.problem(name) or "",
         )
@@ -154,14 +168,26 @@ class ConsulControl:
                 self._lingering[name] = gone, timer
         # In this order: Traefik must not send what no worker knows.
         self._publish_all()
-        self._registrar.want(
-            {
-                name: self._mirror_tags(one.service, one.tags)
-                for name, one in found.items()
-                # A tap is no service that Traefik finds: its own configuration names it.
-                if one.app is not None and one.app.mode != "tap"
-            }
-        )
+        self._counts.follow({app.name for app in served.values() if app.mode == "pooled"})
+        self._want()
+
+    def _want(self) -> None:
+        wanted: dict[str, tuple[str, ...]] = {}
+        self._refused = {}
+        for name, one in (self._found or {}).items():
+            # A tap is no service that Traefik finds: its own configuration names it.
+            if one.app is None or one.app.mode == "tap":
+                continue
+            try:
+                wanted[name] = self._mirror_tags(
+                    one.service,
+                    one.tags,
+                    instances=max(1, len(one.app.instances)),
+                    mirrors=self._counts.of(name),
+                )
+            except ValueError as error:
+                self._refused[name] = str(error)
+        self._registrar.want(wanted)
 
     def _forget(self, name: str) -> None:
         del self._lingering[name]

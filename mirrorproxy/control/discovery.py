@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from mirrorproxy.control.catalog import Catalog, Entry
+from mirrorproxy.control.catalog import MIRROR_META, Catalog, Entry
 from mirrorproxy.control.watch import watch
 from mirrorproxy.topology import App, AppMode, Instance
 
@@ -24,9 +24,6 @@ log = logging.getLogger(__name__)
 
 ENABLE_TAG = "mirrorproxy.enable="
 """How the tag of an app that is worth a look begins, in any case of letters."""
-
-MIRROR_META = "mirrorproxy"
-"""The key of a service's meta that marks a mirror, which is never an upstream: it would loop."""
 
 KEEP_S = 5.0
 """How long the last instances of an app are kept when none is healthy any more, and all of an

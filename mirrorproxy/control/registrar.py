@@ -15,13 +15,16 @@ from collections.abc import Mapping
 
 import msgspec
 
-from mirrorproxy.control.catalog import Catalog, Entry, Registration
-from mirrorproxy.control.discovery import MIRROR_META
+from mirrorproxy.control.catalog import (
+    MIRROR_META,
+    SERVICE_PREFIX,
+    Catalog,
+    Entry,
+    Registration,
+)
 from mirrorproxy.errors import CatalogUnavailable
 
 log = logging.getLogger(__name__)
-
-SERVICE_PREFIX = "mirror-"
 
 NAME_META = "mirrorproxy-name"
 PROCESS_META = "mirrorproxy-process"

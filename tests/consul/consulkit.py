@@ -49,9 +49,15 @@ def read_tags(_service: str, tags: Sequence[str]) -> SimpleTags:
     )
 
 
-def mirror_tags(_service: str, tags: Sequence[str]) -> tuple[str, ...]:
-    """Return all tags but our own."""
-    return tuple(tag for tag in tags if not tag.startswith("mirrorproxy."))
+def mirror_tags(
+    _service: str, tags: Sequence[str], *, instances: int, mirrors: int
+) -> tuple[str, ...]:
+    """Return all tags but our own; in a pool also how many there are."""
+    if "impossible" in tags:
+        raise ValueError("no rule")
+    kept = tuple(tag for tag in tags if not tag.startswith("mirrorproxy."))
+    pooled = "mirrorproxy.mode=pooled" in tags
+    return (*kept, f"pool={instances}/{mirrors}") if pooled else kept
 
 
 def service(

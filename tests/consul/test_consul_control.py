@@ -105,6 +105,38 @@ async def test_a_tapped_app_is_served_and_not_registered(agent, client):
         assert "mirror-tapped" not in str(agent.registered())
 
 
+async def test_mirrors_of_a_pool_agree_on_their_weights(agent, client, health):
+    """Their tags are equal, and follow how many of them there are."""
+
+    def pools():
+        return sorted(
+            entry["Tags"][0]
+            for name, entry in agent.registered().items()
+            if name.startswith("mirror-")
+        )
+
+    agent.register(service("orders", 1, tags=[ON, "mirrorproxy.mode=pooled"]))
+    agent.register(service("orders", 2, port=8081, tags=[ON, "mirrorproxy.mode=pooled"]))
+    async with running(control(client, Heard(), health.url)):
+        await until(lambda: pools() == ["pool=2/1"])
+        async with running(control(client, Heard(), health.url)):
+            await until(lambda: pools() == ["pool=2/2", "pool=2/2"])
+            agent.deregister("orders-2")
+            await until(lambda: pools() == ["pool=1/2", "pool=1/2"])
+        await until(lambda: pools() == ["pool=1/1"])
+
+
+async def test_an_app_whose_mirror_has_no_tags_is_left_alone(agent, client):
+    agent.register(service("orders", tags=[ON, "impossible"]))
+    one = control(client, lambda _topology: None)
+    async with running(one):
+        await until(lambda: one.status().apps)
+        assert one.status().apps == (
+            AppStatus(service="orders", mode="inline", instances=1, left_alone="no rule"),
+        )
+        assert list(agent.registered()) == ["orders-1"]
+
+
 async def test_the_status_says_what_is_done_and_what_is_not(agent, client):
     agent.register(service("orders"))
     agent.register(service("users", tags=[ON, "sticky"]))
@@ -193,7 +225,7 @@ async def test_traefik_follows_what_is_registered(agent, client, health, traefik
         settings(health.url),
         lambda _topology: None,
         read_tags=read_tags,
-        mirror_tags=lambda _service, _tags: (
+        mirror_tags=lambda _service, _tags, **_counts: (
             "traefik.enable=true",
             "traefik.http.routers.mirrored.rule=PathPrefix(`/`)",
             "traefik.http.routers.mirrored.priority=100000",

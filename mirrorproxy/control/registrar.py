@@ -46,8 +46,9 @@ class RegistrarSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How this mirror is registered.
 
     name: the mirror's, unique among those with one address. address, port: where
-    Traefik reaches its capture listener. health_url: its admin server as the
-    agent reaches it, without a path. remove_after_s: see `Registration`.
+    Traefik reaches its capture listener; "" for the address of the agent's node.
+    health_url: its admin server as the agent reaches it, without a path.
+    remove_after_s: see `Registration`.
     """
 
     name: str

@@ -224,3 +224,16 @@ async def test_a_real_agents_answer_is_as_wanted(agent, client):
 
     client.register = register_again
     await one.reconcile()
+
+
+async def test_without_an_address_of_its_own_a_mirror_is_at_its_node(agent, client):
+    here = msgspec.structs.replace(settings(), address="")
+    one = Registrar(client, here, process="p1")
+    one.want({"orders": ()})
+    await one.reconcile()
+    (entry,) = (await client.instances("mirror-orders")).value
+    assert entry.address == "127.0.0.1"
+    (before,) = agent.call("GET", "/v1/catalog/service/mirror-orders")
+    await one.reconcile()
+    (after,) = agent.call("GET", "/v1/catalog/service/mirror-orders")
+    assert before["ModifyIndex"] == after["ModifyIndex"]

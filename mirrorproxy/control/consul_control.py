@@ -127,6 +127,10 @@ class ConsulControl:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._counts.close()
 
+    def found(self) -> Discovered:
+        """Return all apps with the tag as they were found last, none before the first time."""
+        return self._found or {}
+
     def status(self) -> ConsulStatus:
         """Return what is known, for people: apps in the order of their names."""
         return ConsulStatus(

@@ -38,7 +38,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._\-]{0,127}")
 
 
 class AppTags(Protocol):
-    """What an app's tags say. problems: why it is left alone, one reason each."""
+    """What an app's tags say.
+
+    percent: the share recorded of what reaches the mirror; in a pool and from a tap that
+    is all of it. problems: why it is left alone, one reason each.
+    """
 
     @property
     def enabled(self) -> bool: ...  # noqa: D102

@@ -96,13 +96,14 @@ async def test_an_app_that_comes_back_is_recorded_again(agent, client):
 
 async def test_a_tapped_app_is_served_and_not_registered(agent, client):
     """Traefik finds a tap in the mirror's own configuration for it."""
-    agent.register(service("tapped", tags=[ON, "mirrorproxy.mode=tap"]))
+    # The first by name: it would be registered before the other.
+    agent.register(service("a-tap", tags=[ON, "mirrorproxy.mode=tap"]))
     agent.register(service("orders"))
     heard = Heard()
     async with running(control(client, heard)):
         await until(lambda: len(agent.registered()) == 3)
-        assert [app.mode for app in heard.values[-1].apps] == ["inline", "tap"]
-        assert "mirror-tapped" not in str(agent.registered())
+        assert [app.mode for app in heard.values[-1].apps] == ["tap", "inline"]
+        assert "mirror-a-tap" not in str(agent.registered())
 
 
 async def test_mirrors_of_a_pool_agree_on_their_weights(agent, client, health):
@@ -137,6 +138,16 @@ async def test_an_app_whose_mirror_has_no_tags_is_left_alone(agent, client):
         assert list(agent.registered()) == ["orders-1"]
 
 
+async def test_what_is_found_is_there_for_whoever_makes_more_of_it(agent, client):
+    """Traefik's configuration for taps is made of the same tags."""
+    agent.register(service("orders", tags=[ON, "a=b"]))
+    one = control(client, lambda _topology: None)
+    assert one.found() == {}
+    async with running(one):
+        await until(one.found)
+        assert one.found()["orders"].tags == (ON, "a=b")
+
+
 async def test_the_status_says_what_is_done_and_what_is_not(agent, client):
     agent.register(service("orders"))
     agent.register(service("users", tags=[ON, "sticky"]))
@@ -163,16 +174,24 @@ async def test_the_end_deregisters_and_leaves_the_topology(agent, client):
     assert [served(topology) for topology in heard.values] == [{"orders": 100.0}]
 
 
-async def test_the_end_comes_soon_when_consul_hangs():
-    class Hanging(FakeCatalog):
-        async def services(self, index=0):
-            await asyncio.Event().wait()
-
-        registered = deregister = services
-
-    one = control(Hanging(), lambda _topology: None)
-    async with going(one.run()):
-        await asyncio.wait_for(one.close(), 20)
+async def test_an_app_that_goes_twice_is_served_for_a_while_each_time(agent, client):
+    """What was to end the first time must not end the second early."""
+    agent.register(service("orders"))
+    heard = Heard()
+    loop = asyncio.get_running_loop()
+    async with running(control(client, heard, linger_s=0.6)):
+        await heard.until(lambda topology: served(topology) == {"orders": 100.0})
+        agent.register(service("orders", tags=[]))
+        await heard.until(lambda topology: served(topology) == {"orders": 0.0})
+        first = loop.time()
+        agent.register(service("orders"))
+        await heard.until(lambda topology: served(topology) == {"orders": 100.0})
+        await asyncio.sleep(first + 0.3 - loop.time())
+        agent.register(service("orders", tags=[]))
+        await heard.until(lambda topology: served(topology) == {"orders": 0.0})
+        second = loop.time()
+        await heard.until(lambda topology: served(topology) == {})
+        assert loop.time() - second > 0.5
 
 
 async def test_a_bug_in_it_starts_again(caplog, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import msgspec
@@ -190,6 +191,20 @@ async def test_the_end_does_not_fail_without_an_agent(caplog):
     with caplog.at_level(logging.WARNING):
         await one.close()
     assert caplog.messages == ["gone"]
+
+
+async def test_the_end_does_not_wait_for_an_agent_that_hangs(caplog, monkeypatch):
+    monkeypatch.setattr("mirrorproxy.control.registrar.CLOSE_TIMEOUT_S", 0.05)
+
+    class Hanging(FakeCatalog):
+        async def deregister(self, service_id):
+            await asyncio.Event().wait()
+
+    one = registrar(Hanging())
+    one.want({"orders": ()})
+    await one.reconcile()
+    await asyncio.wait_for(one.close(), 20)
+    assert caplog.messages == ["the agent did not answer: it will forget this mirror by itself"]
 
 
 async def test_a_registered_mirror_is_asked_for_its_health_and_passes(agent, client, health):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from consulkit import FakeCatalog, Heard, going, until
+from consulkit import FakeCatalog, Heard, going, service
 
 from mirrorproxy.control.catalog import Answer
 from mirrorproxy.control.watch import backoff_s, next_index, watch, watch_values
@@ -118,19 +118,21 @@ async def test_keys_are_followed_over_a_restart_of_consul(agent, client):
 async def test_more_watches_than_connections_take_turns(agent, client, monkeypatch):
     """An agent takes 200 connections of one address; each watch still hears of its change."""
     monkeypatch.setattr("mirrorproxy.control.consul.CROWDED_WAIT_S", 1)
-    heard = [Heard() for _ in range(250)]
+    names = [f"app{number}" for number in range(250)]
+    heard = {name: Heard() for name in names}
+    for name in names:
+        agent.register(service(name))
+
+    async def follow(name):
+        async for (entry,) in watch(client, lambda index: client.instances(name, index)):
+            heard[name](entry.healthy)
+
     async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(watch_values(client, f"app/{number}/", one))
-            for number, one in enumerate(heard)
-        ]
-        for one in heard:
-            await one.until(lambda values: values == {})
-        agent.call("PUT", "/v1/kv/app/7/x", b"1")
-        agent.call("PUT", "/v1/kv/app/249/x", b"2")
-        await heard[7].until(lambda values: values == {"x": "1"})
-        await heard[249].until(lambda values: values == {"x": "2"})
-        # Others still get in.
-        await until(lambda: agent.call("GET", "/v1/status/leader"))
+        tasks = [group.create_task(follow(name)) for name in names]
+        for one in heard.values():
+            await one.until(lambda healthy: healthy)
+        for name in ("app0", "app249"):
+            agent.call("PUT", f"/v1/agent/check/fail/check-{name}-1")
+            await heard[name].until(lambda healthy: not healthy)
         for task in tasks:
             task.cancel()

@@ -196,13 +196,13 @@ class Discovery:
         """Watch what asks for it and nothing else."""
         for service in sorted(self._asking - self._watches.keys()):
             task = asyncio.create_task(self._watch(service), name=f"watch {service}")
-            task.add_done_callback(_log_end)
+            task.add_done_callback(functools.partial(self._ended, service))
             self._watches[service] = task
         gone = self._watches.keys() - self._asking
         if gone and self._is_settling():
             self._later("", self._follow)
             return
-        for service in gone:
+        for service in gone | (self._found.keys() - self._asking):
             self._end(service)
         self._tell()
 
@@ -224,6 +224,18 @@ class Discovery:
                 self._later(service, functools.partial(self._expire, service, now))
             self._found[service] = found
             self._tell()
+
+    def _ended(self, service: str, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or self._watches.get(service) is not task:
+            return
+        # A bug. It must hold up no other app; the next change of the catalog tries again.
+        error = task.exception()
+        log.error("watching %s ended", service, exc_info=error)
+        del self._watches[service]
+        self._found[service] = FoundApp(
+            service=service, why=f"an error of ours: {type(error).__name__}"
+        )
+        self._tell()
 
     def _expire(self, service: str, now: FoundApp | None) -> None:
         log.warning("%s has no healthy instance any more", service)
@@ -286,8 +298,3 @@ def _asks(tags: Sequence[str]) -> bool:
 
 def _any_healthy(entries: Sequence[Entry]) -> bool:
     return any(entry.healthy and MIRROR_META not in entry.meta for entry in entries)
-
-
-def _log_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.error("%s ended: %r", task.get_name(), error, exc_info=error)

@@ -227,6 +227,27 @@ async def test_an_agent_that_knows_nothing_yet_is_given_time(agent, client):
     assert [ports(found) for found in heard.values] == [[8080], [8080], [8081]]
 
 
+async def test_a_bug_about_one_app_holds_up_no_other(agent, client, caplog):
+    def buggy(name, tags):
+        if name == "orders" and len(tags) == 1:
+            raise KeyError("bug")
+        return read_tags(name, tags)
+
+    agent.register(service("orders"))
+    agent.register(service("users"))
+    heard = Heard()
+    async with going(Discovery(client, buggy, heard).run()):
+        await heard.until(lambda found: ports(found, "users") == [8080])
+        await heard.until(lambda found: found["orders"].why == "an error of ours: KeyError")
+        agent.register(service("orders", tags=[ON, "mended"]))
+        await heard.until(lambda found: ports(found) == [8080])
+        agent.register(service("orders"))
+        await heard.until(lambda found: found["orders"].why)
+        agent.deregister("orders-1")
+        await heard.until(lambda found: "orders" not in found)
+    assert "watching orders ended" in caplog.text
+
+
 async def test_what_is_still_missing_after_that_time_is_gone(agent, client):
     agent.register(service("orders"))
     heard = Heard()

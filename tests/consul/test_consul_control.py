@@ -194,6 +194,25 @@ async def test_an_app_that_goes_twice_is_served_for_a_while_each_time(agent, cli
         assert loop.time() - second > 0.5
 
 
+async def test_an_agent_that_hangs_is_told_and_changes_nothing(agent, client, monkeypatch):
+    """Neither does it hold up the end of a mirror."""
+    monkeypatch.setattr("mirrorproxy.control.consul.CALL_TIMEOUT_S", 0.5)
+    agent.register(service("orders"))
+    heard = Heard()
+    one = control(client, heard)
+    async with going(one.run()):
+        await until(lambda: one.status().apps and one.status().apps[0].registered)
+        agent.pause()
+        await until(lambda: one.status().apps[0].error)
+        assert one.status().apps[0].error == f"Consul: agent services: no answer from {agent.url}"
+        agent.resume()
+        await until(lambda: not one.status().apps[0].error)
+        agent.pause()
+        await asyncio.wait_for(one.close(), 20)
+        agent.resume()
+    assert [served(topology) for topology in heard.values] == [{"orders": 100.0}]
+
+
 async def test_a_bug_in_it_starts_again(caplog, monkeypatch):
     """Whatever fails here, the mirror carries its traffic."""
     monkeypatch.setattr("mirrorproxy.control.consul_control._RESTART_S", 0)

@@ -170,6 +170,7 @@ class Discovery:
         self._problems: dict[str, str] = {}
         self._settled_at = 0.0
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._due: dict[str, FoundApp | None] = {}
 
     def problem(self) -> str | None:
         """Return what keeps it from reading the catalog, None while nothing does."""
@@ -212,7 +213,6 @@ class Discovery:
             lambda index: self._catalog.instances(service, index),
             on_problem=lambda problem: self._note(service, problem),
         ):
-            self._cancel_timer(service)
             before = self._found.get(service)
             kept = before.app.instances if before and before.app else ()
             found = now = read_app(service, entries, self._read_tags)
@@ -220,8 +220,13 @@ class Discovery:
                 found = before
             elif found and found.app and kept and not _any_healthy(entries):
                 found = read_app(service, entries, self._read_tags, kept)
-            if found != now:
-                self._later(service, functools.partial(self._expire, service, now))
+            if found == now:
+                self._cancel_timer(service)
+            else:
+                # What changes meanwhile does not begin the time anew.
+                if service not in self._timers:
+                    self._later(service, functools.partial(self._expire, service))
+                self._due[service] = now
             self._found[service] = found
             self._tell()
 
@@ -237,8 +242,10 @@ class Discovery:
         )
         self._tell()
 
-    def _expire(self, service: str, now: FoundApp | None) -> None:
-        log.warning("%s has no healthy instance any more", service)
+    def _expire(self, service: str) -> None:
+        now = self._due.pop(service)
+        if now is not None:
+            log.warning("%s has no healthy instance any more", service)
         self._found[service] = now
         self._tell()
 
@@ -247,12 +254,17 @@ class Discovery:
         return asyncio.get_running_loop().time() < self._settled_at
 
     def _later(self, key: str, action: Callable[[], None]) -> None:
+        def fire() -> None:
+            del self._timers[key]
+            action()
+
         self._cancel_timer(key)
         loop = asyncio.get_running_loop()
         # A timer may fire a tick of the clock early; it must not find things settling still.
-        self._timers[key] = loop.call_later(self._keep_s * 1.01, action)
+        self._timers[key] = loop.call_later(self._keep_s * 1.01, fire)
 
     def _cancel_timer(self, key: str) -> None:
+        self._due.pop(key, None)
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()

@@ -124,7 +124,9 @@ class Registrar:
     async def reconcile(self) -> None:
         """Compare once, and register and deregister what differs. Raises CatalogUnavailable."""
         found = await self._catalog.registered()
-        self._there = {id_ for id_ in self._wanted if id_ in found}
+        self._there = {
+            id_ for id_, entry in found.items() if entry.meta.get(PROCESS_META) == self._process
+        }
         self._errors = {id_: text for id_, text in self._errors.items() if id_ in self._wanted}
         for id_, wanted in list(self._wanted.items()):
             if id_ not in found or not _is_as_wanted(found[id_], wanted):
@@ -132,6 +134,7 @@ class Registrar:
         for id_, entry in found.items():
             if id_ not in self._wanted and self._is_ours(entry):
                 await self._catalog.deregister(id_)
+                self._there.discard(id_)
                 log.info("deregistered %s", id_)
         self._swept = True
 

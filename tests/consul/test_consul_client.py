@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -291,3 +293,13 @@ def test_a_file_that_holds_no_token_is_refused_without_showing_it(tmp_path, cont
 def test_a_missing_token_file_is_a_mistake_of_the_users(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         TokenFile(tmp_path / "nothing")
+
+
+def test_without_the_extra_the_user_is_told_what_to_install():
+    script = "import sys; sys.modules['consul'] = None; import mirrorproxy.control.consul"
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=False, capture_output=True, text=True
+    )
+    assert done.stderr.endswith(
+        "ConfigError: --consul: Consul needs the extra: pip install 'mirrorproxy[consul]'\n"
+    )

@@ -179,6 +179,21 @@ async def test_the_last_instance_is_kept_for_a_moment(agent, client):
     assert [ports(found) for found in heard.values] == [[8080], []]
 
 
+async def test_changes_meanwhile_do_not_begin_that_moment_anew(agent, client):
+    """An app that is down and registered again and again is down."""
+    agent.register(service("orders"))
+    heard = Heard()
+    async with going(Discovery(client, read_tags, heard, keep_s=0.5).run()):
+        await heard.until(lambda found: ports(found) == [8080])
+        agent.call("PUT", "/v1/agent/check/fail/check-orders-1")
+        for number in range(2, 100):
+            agent.register(service("orders", number, Check={"TTL": "1h"}))
+            await asyncio.sleep(0.1)
+            if ports(heard.values[-1]) == []:
+                break
+        assert ports(heard.values[-1]) == []
+
+
 async def test_an_instance_that_comes_back_in_time_was_never_gone(agent, client):
     agent.register(service("orders"))
     heard = Heard()

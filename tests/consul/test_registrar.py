@@ -182,6 +182,16 @@ async def test_the_end_deregisters_everything():
     assert catalog.agent == {}
 
 
+async def test_the_end_deregisters_also_what_could_not_be_before():
+    catalog = FakeCatalog()
+    one = registrar(catalog)
+    one.want({"orders": ()})
+    await one.reconcile()
+    one.want({})
+    await one.close()
+    assert catalog.agent == {}
+
+
 async def test_the_end_does_not_fail_without_an_agent(caplog):
     catalog = FakeCatalog()
     one = registrar(catalog)

@@ -183,11 +183,23 @@ async def test_the_end_deregisters_everything():
 
 
 async def test_the_end_deregisters_also_what_could_not_be_before():
-    catalog = FakeCatalog()
+    class Refusing(FakeCatalog):
+        refuses = False
+
+        async def deregister(self, service_id):
+            if self.refuses:
+                raise CatalogUnavailable("no leader")
+            await super().deregister(service_id)
+
+    catalog = Refusing()
     one = registrar(catalog)
     one.want({"orders": ()})
     await one.reconcile()
     one.want({})
+    catalog.refuses = True
+    with pytest.raises(CatalogUnavailable):
+        await one.reconcile()
+    catalog.refuses = False
     await one.close()
     assert catalog.agent == {}
 

@@ -48,6 +48,10 @@ class SinkUnavailable(MirrorproxyError):
     """The sink cannot take anything just now: try the same records again later."""
 
 
+class CatalogUnavailable(MirrorproxyError):
+    """The service catalog says or takes nothing just now: go on with what was known, try again."""
+
+
 class PeerError(MirrorproxyError):
     """A peer broke the protocol.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.consul import ConsulMissing, find_consul
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,3 +57,14 @@ def require_program() -> Callable[[str], str]:
         pytest.skip(f"{name} is not installed")
 
     return find
+
+
+@pytest.fixture(scope="session")
+def consul_program() -> str:
+    """The path of a real Consul; without one a test is skipped, but fails in CI."""
+    try:
+        return find_consul()
+    except ConsulMissing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must have Consul: {missing}", pytrace=False)
+        pytest.skip(f"no Consul: {missing}")

@@ -22,7 +22,7 @@ def test_the_folder_consul_does_not_shadow_the_module_consul(repository, tmp_pat
     """The folder holds definitions, and must not be what ``import consul`` finds."""
     (tmp_path / "consul").mkdir()
     (tmp_path / "consul" / "__init__.py").write_text("name = 'installed'\n")
-    script = f"import sys; sys.path.append({str(tmp_path)!r}); import consul; print(consul.name)"
+    script = f"import sys; sys.path.insert(1, {str(tmp_path)!r}); import consul; print(consul.name)"
     found = subprocess.run(
         [sys.executable, "-c", script], cwd=repository, check=True, capture_output=True, text=True
     )

@@ -6,47 +6,91 @@ the server takes longer to load than all the rest of a replay.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
+import importlib
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from mirrorproxy import __version__
-from mirrorproxy.capture.listeners import Address, address_of, bind_alone
+from mirrorproxy.capture.listeners import Address, address_of, bind_alone, parse_address
 from mirrorproxy.clock import wall_us
+from mirrorproxy.config import host_name
 from mirrorproxy.control.admin import AdminServer
 from mirrorproxy.control.endpoint import ControlEndpoint, read_token
-from mirrorproxy.control.kv_words import OnChange, follower, replay_prefix
+from mirrorproxy.control.kv_words import KV_REPLAY_WORDS, OnChange, follower, replay_prefix
 from mirrorproxy.control.live import ChangeLog, ReplayControls
 from mirrorproxy.control.replay_metrics import ReplayScrape, render_replay
-from mirrorproxy.control.words import REPLAY_WORDS
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.replay.histogram import Histogram
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.runner import Runner
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _PER_S = 1_000_000
 _QUANTILES = {"0.5": 50, "0.99": 99}
 
 
-class KvStore(Protocol):
-    """A key-value store that can be watched."""
+class WatchKv(Protocol):
+    """Watches a key-value store; see `control.watch.watch_values`."""
 
-    async def watch_kv(self, prefix: str, on_change: OnChange) -> None:
-        """Call on_change with all keys below a prefix, at first and after each change.
+    async def __call__(
+        self, prefix: str, on_change: OnChange, on_problem: Callable[[str | None], None]
+    ) -> None:
+        """Tell of the keys below a prefix, at first and after each change. Does not end.
 
-        Goes on until it is cancelled, also while the store is away.
+        on_problem: told what keeps it from reading, None when it reads again.
         """
 
 
 class ControlSettings(NamedTuple):
-    """What was asked for. admin: None for no server. name: the replay's in Consul."""
+    """What was asked for. admin: None for no server; token: what a change must bring.
+
+    consul: the agent's URL, None for none. name: the replay's in Consul.
+    """
 
     run: str
     admin: Address | None
-    token_file: str | None
+    token: str | None
+    consul: str | None
+    consul_token_file: str | None
     name: str
+
+
+def control_settings(args: argparse.Namespace, run: str) -> ControlSettings:
+    """Return what the options ask for. Raises ConfigError."""
+    admin = None
+    if args.admin != "off":
+        try:
+            admin = parse_address(args.admin)
+        except ValueError as error:
+            raise ConfigError(str(error), file="--admin") from None
+    if args.admin_token_file is not None and admin is None:
+        raise ConfigError("there is no admin server without --admin", file="--admin-token-file")
+    if args.consul is None:
+        for option, given in (
+            ("--consul-token-file", args.consul_token_file),
+            ("--name", args.name),
+        ):
+            if given is not None:
+                raise ConfigError("means nothing without --consul", file=option)
+    name = args.name
+    if name is None:
+        name = host_name()
+    elif not _NAME.fullmatch(name):
+        raise ConfigError("expected letters, digits, '.', '_' and '-', 63 at most", file="--name")
+    return ControlSettings(
+        run=run,
+        admin=admin,
+        token=None if args.admin_token_file is None else read_token(args.admin_token_file),
+        consul=args.consul,
+        consul_token_file=args.consul_token_file,
+        name=name,
+    )
 
 
 class ReplayReports:
@@ -124,12 +168,13 @@ async def controlled(
     runner: Runner,
     ledger: Ledger,
     say: Callable[[str], None],
-    store: KvStore | None = None,
+    watch_kv: WatchKv | None = None,
 ) -> AsyncIterator[None]:
     """Let a replay be seen and turned while the block lasts.
 
-    say: takes lines for people. store: follows the keys of this run there.
-    Raises ConfigError if the address cannot be used or the token cannot be read.
+    say: takes lines for people. watch_kv: follows the keys of this run; those
+    of settings.consul by default.
+    Raises ConfigError if an address cannot be used.
     """
     controls = ReplayControls(runner.knob, ChangeLog(say, wall_us))
     async with contextlib.AsyncExitStack() as stack:
@@ -138,13 +183,62 @@ async def controlled(
             await stack.enter_async_context(
                 _admin(settings.admin, settings, controls, reports, say)
             )
-        if store is not None:
+        if watch_kv is None and settings.consul is not None:
+            watch_kv = await stack.enter_async_context(
+                consul_kv(settings.consul, settings.consul_token_file)
+            )
+        if watch_kv is not None:
             prefix = replay_prefix(settings.name, settings.run)
-            on_change = follower(prefix, REPLAY_WORDS, controls, say)
-            watching = asyncio.create_task(store.watch_kv(prefix, on_change))
-            stack.push_async_callback(_end, watching)
+            following = asyncio.create_task(_follow(watch_kv, prefix, controls, say))
+            stack.push_async_callback(_end, following)
             say(f"replay {settings.run}: follows {prefix} in Consul")
         yield
+
+
+async def _follow(
+    watch_kv: WatchKv, prefix: str, controls: ReplayControls, say: Callable[[str], None]
+) -> None:
+    problem: str | None = None
+
+    def on_problem(now: str | None) -> None:
+        nonlocal problem
+        if now is not None and problem is None:
+            say(f"warning: {now}; the replay goes on as it is")
+        elif now is None and problem is not None:
+            say("Consul can be read again")
+        problem = now
+
+    try:
+        await watch_kv(prefix, follower(prefix, KV_REPLAY_WORDS, controls, say), on_problem)
+    except Exception as error:  # noqa: BLE001 - a watch that broke must not end the replay unseen
+        say(f"warning: {prefix} is followed no longer: {type(error).__name__}: {error}")
+
+
+@contextlib.asynccontextmanager
+async def consul_kv(url: str, token_file: str | None) -> AsyncIterator[WatchKv]:
+    """Give what watches the keys of an agent. Raises ConfigError."""
+    # By name: py-consul is an extra, and takes its time to load.
+    try:
+        consul = importlib.import_module("mirrorproxy.control.consul")
+        token = importlib.import_module("mirrorproxy.control.token")
+        watch = importlib.import_module("mirrorproxy.control.watch")
+    except ImportError as error:
+        raise ConfigError(
+            "Consul needs the extra: pip install 'mirrorproxy[consul]'", file="--consul"
+        ) from error
+    client = consul.ConsulClient(
+        url, token=token.TokenFile(None if token_file is None else Path(token_file))
+    )
+
+    async def watch_kv(
+        prefix: str, on_change: OnChange, on_problem: Callable[[str | None], None]
+    ) -> None:
+        await watch.watch_values(client, prefix, on_change, on_problem=on_problem)
+
+    try:
+        yield watch_kv
+    finally:
+        await client.close()
 
 
 @contextlib.asynccontextmanager
@@ -155,7 +249,6 @@ async def _admin(
     reports: ReplayReports,
     say: Callable[[str], None],
 ) -> AsyncIterator[None]:
-    token = read_token(settings.token_file) if settings.token_file is not None else None
     try:
         listening = bind_alone(address)
     except ConfigError as error:
@@ -164,7 +257,7 @@ async def _admin(
     server = AdminServer(
         reports,
         loopback=loopback,
-        control=ControlEndpoint(controls, loopback=loopback, token=token),
+        control=ControlEndpoint(controls, loopback=loopback, token=settings.token),
     )
     try:
         await server.start(listening)

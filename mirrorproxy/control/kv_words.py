@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from mirrorproxy.control.live import Controls, Ended
-from mirrorproxy.control.words import Reader, Value, read_text
+from mirrorproxy.control.words import REPLAY_WORDS, Reader, Value, percent_of, read_text
 
 OnChange = Callable[[Mapping[str, str]], None]
-"""Takes all keys below a prefix with their values, whenever one of them has changed."""
+"""Takes all keys below a prefix, without it, with their values, whenever one has changed."""
+
+KV_CAPTURE_WORDS: Mapping[str, Reader] = {"percent": percent_of}
+KV_REPLAY_WORDS = REPLAY_WORDS
 
 
 def capture_prefix(name: str) -> str:
@@ -27,40 +30,37 @@ def replay_prefix(name: str, run: str) -> str:
 
 
 class KvWords:
-    """Remembers what it has seen below a prefix. words: those that count."""
+    """Remembers what it has seen below one prefix. words: those that count."""
 
-    def __init__(self, prefix: str, words: Mapping[str, Reader]) -> None:
-        self._prefix = prefix
+    def __init__(self, words: Mapping[str, Reader]) -> None:
         self._words = words
         self._seen: dict[str, str] = {}
 
     def take(self, entries: Mapping[str, str]) -> tuple[dict[str, Value], list[str]]:
-        """Return what is new among all entries of the store: values, and mistakes by key.
+        """Return what is new among all entries: values, and what is wrong with others.
 
-        entries: by full key. Those of other prefixes are left aside.
+        entries: by key, without the prefix.
         """
         values: dict[str, Value] = {}
         mistakes: list[str] = []
-        for key in sorted(entries):
-            name = key.removeprefix(self._prefix)
+        for name, text in sorted(entries.items()):
             # Consul's own page makes a key for a folder.
-            if name == key or not name or name.endswith("/") or self._seen.get(key) == entries[key]:
+            if not name or name.endswith("/") or self._seen.get(name) == text:
                 continue
-            is_known = name in self._words
-            if is_known or key not in self._seen:
+            if name in self._words or name not in self._seen:
                 try:
-                    values[name] = self._read(name, entries[key])
+                    values[name] = self._read(name, text)
                 except ValueError as error:
-                    mistakes.append(f"{self._prefix}{error}")
-            self._seen[key] = entries[key]
-        for key in self._seen.keys() - entries.keys():
+                    mistakes.append(str(error))
+            self._seen[name] = text
+        for name in self._seen.keys() - entries.keys():
             # So that the same value counts again when the key comes back.
-            del self._seen[key]
+            del self._seen[name]
         return values, mistakes
 
     def _read(self, name: str, text: str) -> Value:
         if name not in self._words:
-            raise ValueError(f"{name[:100]}: no such key; known: {', '.join(self._words)}")
+            raise ValueError(f"{name[:100]!a}: no such key; known: {', '.join(self._words)}")
         return read_text(name, text, self._words)
 
 
@@ -72,12 +72,12 @@ def follower(
     words: those of controls that count there. warn: takes a line about each
     value that cannot be used.
     """
-    kept = KvWords(prefix, words)
+    kept = KvWords(words)
 
     def on_change(entries: Mapping[str, str]) -> None:
         values, mistakes = kept.take(entries)
         for mistake in mistakes:
-            warn(f"Consul: {mistake}; nothing is changed")
+            warn(f"Consul: {prefix}: {mistake}; nothing is changed")
         if values:
             try:
                 controls.change(values, f"Consul, {prefix}")

@@ -123,57 +123,55 @@ def test_prefixes():
 
 def test_only_what_is_new_is_a_change():
     """Another key of the same prefix does not repeat what this one says."""
-    kept = KvWords(PREFIX, REPLAY_WORDS)
-    assert kept.take({f"{PREFIX}rate_percent": "50"}) == ({"rate_percent": 50.0}, [])
-    both = {f"{PREFIX}rate_percent": "50", f"{PREFIX}state": "pause"}
+    kept = KvWords(REPLAY_WORDS)
+    assert kept.take({"rate_percent": "50"}) == ({"rate_percent": 50.0}, [])
+    both = {"rate_percent": "50", "state": "pause"}
     assert kept.take(both) == ({"state": "pause"}, [])
     assert kept.take(both) == ({}, [])
 
 
 def test_a_key_that_is_gone_changes_nothing():
     """A store that lost its data must not turn a replay up; the same value again counts again."""
-    kept = KvWords(PREFIX, REPLAY_WORDS)
-    kept.take({f"{PREFIX}rate_percent": "10"})
+    kept = KvWords(REPLAY_WORDS)
+    kept.take({"rate_percent": "10"})
     assert kept.take({}) == ({}, [])
-    assert kept.take({f"{PREFIX}rate_percent": "10"}) == ({"rate_percent": 10.0}, [])
+    assert kept.take({"rate_percent": "10"}) == ({"rate_percent": 10.0}, [])
 
 
-def test_other_keys_are_left_aside():
-    """Of other runs, folders, and the prefix itself."""
+def test_folders_are_left_aside():
+    """Consul's own page makes keys of them."""
     entries = {
-        "mirrorproxy/staging/replay/r10/state": "stop",
-        PREFIX: "",
-        f"{PREFIX}old/": "",
-        "other": "x",
+        "": "",
+        "old/": "",
     }
-    assert KvWords(PREFIX, REPLAY_WORDS).take(entries) == ({}, [])
+    assert KvWords(REPLAY_WORDS).take(entries) == ({}, [])
 
 
 def test_a_mistake_is_reported_once_and_names_its_key():
     """Until it is mended, or another is made."""
-    kept = KvWords(PREFIX, REPLAY_WORDS)
-    wrong = {f"{PREFIX}rate_percent": "half", f"{PREFIX}speed": "2"}
+    kept = KvWords(REPLAY_WORDS)
+    wrong = {"rate_percent": "half", "speed": "2"}
     assert kept.take(wrong) == (
         {},
         [
-            f"{PREFIX}rate_percent: expected a number from 0 to 100, not 'half'",
-            f"{PREFIX}speed: no such key; known: rate_percent, state",
+            "rate_percent: expected a number from 0 to 100, not 'half'",
+            "'speed': no such key; known: rate_percent, state",
         ],
     )
     assert kept.take(wrong) == ({}, [])
-    assert kept.take(wrong | {f"{PREFIX}speed": "3"}) == ({}, [])
-    assert kept.take({f"{PREFIX}rate_percent": "50"}) == ({"rate_percent": 50.0}, [])
+    assert kept.take(wrong | {"speed": "3"}) == ({}, [])
+    assert kept.take({"rate_percent": "50"}) == ({"rate_percent": 50.0}, [])
 
 
 def test_a_store_turns_the_knob(knob, said):
     """Good values are taken though others are not, which are told and change nothing."""
     warned: list[str] = []
     on_change = follower(PREFIX, REPLAY_WORDS, replay_controls(knob, said), warned.append)
-    on_change({f"{PREFIX}rate_percent": "half", f"{PREFIX}state": "pause"})
+    on_change({"rate_percent": "half", "state": "pause"})
     assert knob.calls == ["pause"]
     assert said == [f"control: state pause (by Consul, {PREFIX})"]
     assert warned == [
-        f"Consul: {PREFIX}rate_percent: expected a number from 0 to 100, not 'half'; "
+        f"Consul: {PREFIX}: rate_percent: expected a number from 0 to 100, not 'half'; "
         "nothing is changed"
     ]
 
@@ -182,7 +180,7 @@ def test_a_store_that_speaks_to_an_ending_replay_is_told(knob, said):
     """It ends nothing."""
     warned: list[str] = []
     on_change = follower(PREFIX, REPLAY_WORDS, replay_controls(knob, said), warned.append)
-    on_change({f"{PREFIX}state": "stop"})
-    on_change({f"{PREFIX}state": "run"})
+    on_change({"state": "stop"})
+    on_change({"state": "run"})
     assert knob.calls == ["stop"]
     assert warned == [f"Consul: {PREFIX}: the replay is ending; nothing is changed"]

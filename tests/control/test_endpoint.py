@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from live_fakes import FakeKnob, replay_controls
+from support.live_fakes import FakeKnob, NoReports, replay_controls
 
 from mirrorproxy.capture.listeners import Address, address_of, bind_alone
 from mirrorproxy.control.admin import AdminServer
@@ -17,19 +17,6 @@ from mirrorproxy.errors import ConfigError
 TOKEN = "0123456789abcdef-secret"
 JSON = {"Content-Type": "application/json"}
 HALVE = b'{"rate_percent": 50}'
-
-
-class NoReports:
-    """A server that reports nothing."""
-
-    def unready(self) -> list[str]:
-        return []
-
-    def metrics(self) -> str:
-        return ""
-
-    def status(self) -> object:
-        return {}
 
 
 @contextlib.asynccontextmanager

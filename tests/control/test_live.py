@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from live_fakes import NOW_US, FakeKnob, FakePercents, capture_controls, replay_controls
+from support.live_fakes import NOW_US, FakeKnob, FakePercents, capture_controls, replay_controls
 
 from mirrorproxy.control.kv_words import KvWords, capture_prefix, follower, replay_prefix
 from mirrorproxy.control.live import Change, Ended

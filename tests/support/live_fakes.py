@@ -47,6 +47,19 @@ class FakePercents:
             self.shares[name] = percent
 
 
+class NoReports:
+    """A server that reports nothing."""
+
+    def unready(self) -> list[str]:
+        return []
+
+    def metrics(self) -> str:
+        return ""
+
+    def status(self) -> object:
+        return {}
+
+
 def replay_controls(knob: FakeKnob, said: list[str]) -> ReplayControls:
     return ReplayControls(knob, ChangeLog(said.append, lambda: NOW_US))
 

@@ -117,6 +117,7 @@ async def test_a_preflight_is_not_answered_with_yes() -> None:
         pytest.param(f"Bearer {TOKEN[:-1]}", 401, id="shorter"),
         pytest.param("Bearer ", 401, id="empty"),
         pytest.param(TOKEN, 401, id="no scheme"),
+        pytest.param(f"Basic {TOKEN}", 401, id="another scheme"),
         pytest.param("Bearer \xe9\xff", 401, id="not ASCII"),
         pytest.param(f"Bearer {TOKEN}", 200, id="the token"),
         pytest.param(f"bearer {TOKEN}", 200, id="the scheme in any case"),

@@ -9,10 +9,12 @@ from flights import Range, shot
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mirrorproxy.replay.knob import Knob
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.schedule import MAX_SPEED
 from mirrorproxy.replay.valve import Valve
 from mirrorproxy.sampling import copies
+from mirrorproxy.sources.events import Signal
 
 REF = {"method": "POST", "body_ref": "bodies/x", "body_bytes": 3, "body_length": 0}
 
@@ -166,6 +168,40 @@ def test_a_pause_moves_everything_that_is_to_come():
     assert range_.engine.is_over
 
 
+def test_a_pause_moves_what_is_planned_later_too():
+    """Long after it, everything is as far apart as it was recorded."""
+    range_ = Range(shot(n / 2) for n in range(20))
+    range_.pass_time(1.2)
+    range_.knob.pause()
+    range_.now_s += 3.0
+    range_.knob.resume()
+    range_.pass_time(10.0)
+    assert range_.sent_at == pytest.approx(
+        [n / 2 if n < 3 else n / 2 + 3.0 for n in range(20)], abs=0.0021
+    )
+
+
+def test_what_comes_behind_its_turn_after_a_pause_is_not_overdue():
+    """It is due when it is noticed, not before the pause."""
+    resumed = []
+
+    def events():
+        yield shot(100.0)
+        while not resumed:
+            yield Signal.PENDING
+        yield shot(50.0)
+
+    range_ = Range(events())
+    range_.pass_time(0.1)
+    range_.knob.pause()
+    range_.now_s += 60.0
+    range_.knob.resume()
+    resumed.append(True)
+    range_.pass_time(0.2)
+    range_.answer_all()
+    assert (range_.ledger.answered, dict(range_.ledger.shed)) == (2, {})
+
+
 def test_a_pause_holds_what_waits_for_a_limit_too():
     """An answer makes room, and still nothing leaves; what was late is no later for it."""
     limits = {"staging": Limits(concurrency=1, max_lag_s=1)}
@@ -239,6 +275,21 @@ def test_stopping_a_paused_and_turned_down_replay_balances():
     assert ledger.is_balanced
 
 
+def test_stopping_twice_is_once():
+    """A second stop of the runner would not wait for answers any more."""
+    range_ = Range([shot(0.0)])
+    stops = []
+
+    def stop() -> None:
+        stops.append("stop")
+        range_.engine.stop()
+
+    knob = Knob(range_.engine, lambda: range_.now_s, range_.engine.turn, stop)
+    knob.stop()
+    knob.stop()
+    assert stops == ["stop"]
+
+
 def test_a_stopped_replay_cannot_be_resumed():
     """Its schedule is gone."""
     range_ = Range([shot(0.0), shot(1.0)])
@@ -255,12 +306,16 @@ def test_a_stopped_replay_cannot_be_resumed():
 
 
 class Closed:
-    """A target that answers every shot after a time: what is sent follows the answers."""
+    """A target that answers every shot after a time: what is sent follows the answers.
 
-    def __init__(self, latency_s: float, concurrency: int = 10) -> None:
+    per_ms: how many answers it, or the sender, can do in a millisecond.
+    """
+
+    def __init__(self, latency_s: float, per_ms: int = 1000) -> None:
         shots = (shot(0.0) for _ in range(1_000_000))
-        self.range = Range(shots, {"staging": Limits(concurrency=concurrency)}, MAX_SPEED)
+        self.range = Range(shots, {"staging": Limits(concurrency=10)}, MAX_SPEED)
         self._latency_s = latency_s
+        self._per_ms = per_ms
         self._answered = 0
 
     def run(self, seconds: float) -> int:
@@ -268,24 +323,27 @@ class Closed:
         range_, before = self.range, len(self.range.sent)
         until_s = range_.now_s + seconds
         while range_.now_s < until_s:
-            while (
-                self._answered < len(range_.sent)
-                and range_.sent[self._answered].sent_s + self._latency_s <= range_.now_s
-            ):
-                range_.answer(range_.sent[self._answered])
+            for flight in range_.sent[self._answered : self._answered + self._per_ms]:
+                if flight.sent_s + self._latency_s > range_.now_s:
+                    break
+                range_.answer(flight)
                 self._answered += 1
+                range_.engine.pump()
             range_.engine.turn()
             range_.now_s += 0.001
         return len(range_.sent) - before
 
 
 @pytest.mark.parametrize(
-    "latency_s",
-    [pytest.param(0.0, id="answers at once"), pytest.param(0.1, id="takes its time")],
+    ("latency_s", "per_ms"),
+    [
+        pytest.param(0.0, 3, id="answers at once, however few are asked"),
+        pytest.param(0.1, 1000, id="takes its time"),
+    ],
 )
-def test_without_due_times_it_leaves_half_as_fast_and_nothing_is_shed(latency_s):
+def test_without_due_times_it_leaves_half_as_fast_and_nothing_is_shed(latency_s, per_ms):
     """There is no pace to keep, so nothing has to be lost for it."""
-    closed = Closed(latency_s)
+    closed = Closed(latency_s, per_ms)
     full = closed.run(1.0)
     closed.range.knob.set_rate(50)
     closed.run(0.2)

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from mirrorproxy.commands.capture_control import CaptureControl, SupervisorPercents
+from mirrorproxy.commands.capture_live import CaptureLive, SupervisorPercents
 from mirrorproxy.topology import App, Topology
 
 
@@ -59,7 +59,7 @@ def test_a_share_of_all_wins_over_what_was_said_of_one(supervisor):
 def test_consul_sets_the_share_of_all(supervisor, caplog):
     """And the log says who did it, or what is wrong with the key."""
     caplog.set_level(logging.INFO)
-    control = CaptureControl(supervisor, {"orders": 100.0})
+    control = CaptureLive(supervisor, {"orders": 100.0})
     on_change = control.follower("mirrorproxy/m/capture/")
     on_change({"percent": "25"})
     on_change({"percent": "a quarter"})

@@ -63,7 +63,7 @@ class SupervisorPercents:
         self._supervisor.set_percent(service, percent)
 
 
-class CaptureControl:
+class CaptureLive:
     """The live control of one capture, with one memory of who changed what."""
 
     def __init__(self, supervisor: Sharing, configured: Mapping[str, float]) -> None:

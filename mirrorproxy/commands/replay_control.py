@@ -111,6 +111,10 @@ class ReplayReports:
         state = self._runner.knob.state
         return [] if state == "run" else [{"pause": "paused", "stop": "ending"}[state]]
 
+    def app_unready(self, _name: str) -> list[str] | None:
+        """Return None: a replay serves no apps."""
+        return None
+
     def metrics(self) -> str:
         """Return all numbers in Prometheus's text format."""
         ledger, knob = self._ledger, self._runner.knob

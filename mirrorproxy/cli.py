@@ -21,6 +21,7 @@ from mirrorproxy.errors import ConfigError, MirrorproxyError, SourceError
 COMMANDS = {
     "capture": "stand before an application and record its traffic",
     "replay": "send a capture to another server, paced as it was recorded",
+    "control": "change a running capture or replay",
     "inspect": "show what is in a capture",
     "check": "validate a rule file and say what it would do, without sending",
     "demo": "capture and replay two small applications on this machine",

@@ -199,7 +199,7 @@ def resolve(config: CaptureConfig, fail: Fail) -> CaptureSettings:
     workers = default_workers if config.workers is None else config.workers
     if not 1 <= workers <= MAX_WORKERS:
         raise fail(f"a mirror has 1 to {MAX_WORKERS} workers", ("workers",))
-    name = config.name if config.name is not None else _host_name()
+    name = config.name if config.name is not None else host_name()
     if not _NAME.fullmatch(name):
         raise fail("a name has letters, digits, '.', '_' and '-', 63 at most", ("name",))
     return CaptureSettings(
@@ -379,6 +379,7 @@ def _address(text: str, at: _Path, fail: Fail) -> Address:
         raise fail(str(error), at) from None
 
 
-def _host_name() -> str:
+def host_name() -> str:
+    """Return the host's name as a mirror may be named."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:63].lstrip("._-")
     return name or "mirror"

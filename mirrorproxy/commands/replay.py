@@ -14,7 +14,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+)
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +53,9 @@ __all__ = ["add_parser", "run"]
 
 _DRAIN_S = 10.0
 
+Control = Callable[[Runner, Ledger], AbstractAsyncContextManager[None]]
+"""Lets a runner be seen and turned while it lasts."""
+
 _WATCH_S = 0.5
 """Drawing takes the sender about a millisecond, so it is done seldom."""
 
@@ -58,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     it can be known by then.
     """
     settings = settings_of(args)
+    control = _control(args, settings.run)
     ledger = Ledger()
     unreadable = _Unreadable()
     objects = find_objects(args.source, args.bodies)
@@ -74,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         intake = Intake(merge, planner, ledger, unreadable.add)
         report = outcomes.add if outcomes else None
         started_s = time.monotonic()
-        error = _replay(settings, intake, ledger, guard, report, unreadable.add)
+        error = _replay(settings, intake, ledger, guard, report, unreadable.add, control)
         seconds = time.monotonic() - started_s
     if error is not None and not ledger.sent:
         raise error
@@ -95,6 +105,7 @@ def _replay(
     guard: ProductionGuard,
     report: Callable[[Outcome], None] | None,
     on_unreadable: Callable[[Unreadable], None],
+    control: Control,
 ) -> MirrorproxyError | None:
     """Run the event loop until the replay is over; return what ended it early."""
 
@@ -114,7 +125,9 @@ def _replay(
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, runner.stop)
         neighbours = Neighbours(settings.guarded, guard.places, _warn)
-        with _progress() as show:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(control(runner, ledger))
+            show = stack.enter_context(_progress())
             watching = asyncio.create_task(_watch(show, runner, ledger, neighbours))
             try:
                 await runner.run()
@@ -128,6 +141,23 @@ def _replay(
         except MirrorproxyError as error:
             return error
     return None
+
+
+def _control(args: argparse.Namespace, run: str) -> Control:
+    """Return what lets a runner be seen and turned; does nothing if nobody asked for it."""
+    asked = (args.admin_token_file, args.consul, args.consul_token_file, args.name)
+    if args.admin == "off" and not any(asked):
+        return lambda _runner, _ledger: nullcontext()
+    # It takes longer to load than all the rest of a replay.
+    from mirrorproxy.commands.replay_control import (  # noqa: PLC0415
+        control_settings,
+        controlled,
+    )
+
+    settings = control_settings(args, run)
+    return lambda runner, ledger: controlled(
+        settings, runner, ledger, partial(_say, stream=sys.stderr)
+    )
 
 
 async def _watch(

@@ -78,6 +78,18 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add("--concurrency", metavar="N", help="requests without an answer at most (256)")
     add("--timeout", metavar="TIME", help="from sending to the whole answer at most (30s)")
     add("--max-lag", metavar="TIME", help="shed what is overdue by more (5s), never for none")
+    live = parser.add_argument_group("while it runs")
+    add = live.add_argument
+    add(
+        "--admin",
+        default="off",
+        metavar="HOST:PORT",
+        help="health, metrics, status and control here, port 0 for any (off)",
+    )
+    add("--admin-token-file", metavar="FILE", help="what a change must bring; needed off loopback")
+    add("--consul", metavar="URL", help="follow this run's keys in Consul's key-value store")
+    add("--consul-token-file", metavar="FILE", help="ACL token (CONSUL_HTTP_TOKEN)")
+    add("--name", metavar="NAME", help="first part of those keys (the host's name)")
     result = parser.add_argument_group("result")
     add = result.add_argument
     add("--out", metavar="DIR", help="write outcomes.jsonl and ledger.json here")

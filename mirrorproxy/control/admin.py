@@ -1,8 +1,8 @@
 """The admin server: health, metrics and status of one mirror over HTTP.
 
 Owns routes, the check of Host and the form of answers. What is healthy and what
-is counted is told by whoever starts it; no request changes anything, and
-nothing secret is ever shown.
+is counted is told by whoever starts it; no request but those of `endpoint`
+changes anything, and nothing secret is ever shown.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Protocol
 
 import msgspec
 from aiohttp import web
+
+from mirrorproxy.control.endpoint import MAX_BODY_BYTES, ControlEndpoint
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -40,10 +42,14 @@ class AdminServer:
     loopback: whether only this machine can reach the socket; then the Host
     header must name this machine too. A web page elsewhere could otherwise read
     the answers through a browser here, by a name that it points at 127.0.0.1.
+    control: what may be changed; None for nothing.
     """
 
-    def __init__(self, reports: Reports, *, loopback: bool) -> None:
+    def __init__(
+        self, reports: Reports, *, loopback: bool, control: ControlEndpoint | None = None
+    ) -> None:
         self._reports = reports
+        self._control = control
         self._runner = web.AppRunner(self._application(loopback), access_log=None)
 
     async def start(self, listening: socket.socket) -> None:
@@ -56,12 +62,16 @@ class AdminServer:
         await self._runner.cleanup()
 
     def _application(self, loopback: bool) -> web.Application:
-        application = web.Application(middlewares=[_local_host_only] if loopback else [])
+        application = web.Application(
+            middlewares=[_local_host_only] if loopback else [], client_max_size=MAX_BODY_BYTES
+        )
         application.on_response_prepare.append(_plain_headers)
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/status", self._status)
+        if self._control is not None:
+            self._control.add_to(application.router)
         return application
 
     async def _healthz(self, _: web.Request) -> web.Response:

@@ -1,21 +1,18 @@
-"""Metrics: a mirror's numbers in Prometheus's text format, version 0.0.4.
+"""Metrics: a mirror's numbers in Prometheus's text format.
 
 Pure: numbers in, text out. Counters go on over restarts, because they live in
 the spool. No label comes from a request, so that the number of series is fixed.
-Names follow Prometheus's conventions: base units, `_total` for counters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 import msgspec
 
+from mirrorproxy.control.exposition import Family, counter, gauge, text_of
 from mirrorproxy.metrics import FIELDS
 from mirrorproxy.spool.status import ShipperStatus
-
-Labels = Mapping[str, str]
 
 
 class WorkerSample(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,15 +44,6 @@ class Scrape(msgspec.Struct, frozen=True, kw_only=True):
     shipper_up: bool = False
     shipper_restarts: int = 0
     shipping: ShipperStatus | None = None
-
-
-class _Family(NamedTuple):
-    """One metric with all its series. kind: "counter" or "gauge"."""
-
-    name: str
-    kind: str
-    text: str
-    samples: tuple[tuple[Labels, float], ...]
 
 
 # Field -> metric name and what it says. A family of fields shares a prefix, and
@@ -102,36 +90,38 @@ _FAMILIES = {
 
 def render(scrape: Scrape) -> str:
     """Return the text that `/metrics` answers."""
-    return "".join(
-        line
-        for family in (*_mirror(scrape), *_totals(scrape.totals), *_workers(scrape.workers),
-                       *_shipper(scrape))
-        for line in _lines(family)
-    )  # fmt: skip
+    return text_of(
+        (
+            *_mirror(scrape),
+            *_totals(scrape.totals),
+            *_workers(scrape.workers),
+            *_shipper(scrape),
+        )
+    )
 
 
-def _mirror(scrape: Scrape) -> Iterator[_Family]:
+def _mirror(scrape: Scrape) -> Iterator[Family]:
     identity = {"name": scrape.name, "version": scrape.version}
-    yield _Family("info", "gauge", "Which mirror this is.", ((identity, 1),))
-    yield _gauge("ready", "Whether traffic should be sent here.", scrape.ready)
-    yield _gauge(
+    yield Family("info", "gauge", "Which mirror this is.", ((identity, 1),))
+    yield gauge("ready", "Whether traffic should be sent here.", scrape.ready)
+    yield gauge(
         "start_time_seconds", "When the mirror started, since 1970.", scrape.started_us / 1e6
     )
 
 
-def _totals(totals: Mapping[str, int]) -> Iterator[_Family]:
+def _totals(totals: Mapping[str, int]) -> Iterator[Family]:
     for field, (name, text) in _COUNTERS.items():
-        yield _Family(name, "counter", text, (({}, totals[field]),))
+        yield Family(name, "counter", text, (({}, totals[field]),))
     for prefix, (name, label, text) in _FAMILIES.items():
         samples = tuple(
             ({label: field.removeprefix(prefix)}, totals[field])
             for field in FIELDS
             if field.startswith(prefix)
         )
-        yield _Family(name, "counter", text, samples)
+        yield Family(name, "counter", text, samples)
 
 
-def _workers(workers: Iterable[WorkerSample]) -> Iterator[_Family]:
+def _workers(workers: Iterable[WorkerSample]) -> Iterator[Family]:
     listed = [({"worker": str(worker.slot)}, worker) for worker in workers]
     for name, kind, text, attribute in (
         ("worker_up", "gauge", "Whether the worker serves.", "up"),
@@ -140,74 +130,48 @@ def _workers(workers: Iterable[WorkerSample]) -> Iterator[_Family]:
         ("proxy_open_requests", "gauge", "Requests under way.", "open_requests"),
     ):
         samples = tuple((labels, float(getattr(worker, attribute))) for labels, worker in listed)
-        yield _Family(name, kind, text, samples)
+        yield Family(name, kind, text, samples)
 
 
-def _shipper(scrape: Scrape) -> Iterator[_Family]:
-    yield _gauge("shipper_up", "Whether the shipper runs.", scrape.shipper_up)
-    yield _counter(
+def _shipper(scrape: Scrape) -> Iterator[Family]:
+    yield gauge("shipper_up", "Whether the shipper runs.", scrape.shipper_up)
+    yield counter(
         "shipper_restarts_total", "Restarts since the mirror started.", scrape.shipper_restarts
     )
     status = scrape.shipping
     if status is None:
         return
-    yield _counter("shipper_shipped_total", "Records that the sink has taken.", status.shipped)
-    yield _counter(
+    yield counter("shipper_shipped_total", "Records that the sink has taken.", status.shipped)
+    yield counter(
         "shipper_quarantined_total",
         "Records that the sink refused for good, kept in the quarantine.",
         status.quarantined,
     )
-    yield _counter(
+    yield counter(
         "shipper_discarded_total",
         "Records that the sink refused for good, when the quarantine was full.",
         status.discarded,
     )
-    yield _counter("shipper_torn_total", "Lines that a crash cut in mid-write.", status.torn)
-    yield _counter("shipper_retries_total", "Attempts that had to be repeated.", status.retries)
-    yield _counter(
+    yield counter("shipper_torn_total", "Lines that a crash cut in mid-write.", status.torn)
+    yield counter("shipper_retries_total", "Attempts that had to be repeated.", status.retries)
+    yield counter(
         "shipper_missing_bodies_total",
         "Body objects that were gone when their record was shipped.",
         status.missing_bodies,
     )
-    yield _gauge("spool_waiting_records", "Records not shipped yet.", status.waiting)
-    yield _gauge("spool_waiting_bytes", "Bytes not shipped yet.", status.waiting_bytes)
-    yield _gauge(
+    yield gauge("spool_waiting_records", "Records not shipped yet.", status.waiting)
+    yield gauge("spool_waiting_bytes", "Bytes not shipped yet.", status.waiting_bytes)
+    yield gauge(
         "spool_oldest_age_seconds", "Age of the oldest record not shipped.", status.oldest_age_s
     )
-    yield _gauge(
+    yield gauge(
         "shipper_delay_seconds",
         "From arrival to shipped, of the last pack.",
         status.delay_s,
     )
-    yield _gauge("shipper_failing", "Whether the sink or the spool fails now.", bool(status.error))
-    yield _gauge(
+    yield gauge("shipper_failing", "Whether the sink or the spool fails now.", bool(status.error))
+    yield gauge(
         "shipper_status_age_seconds",
         "How long ago the shipper said so; grows when it hangs.",
         max(0, scrape.now_us - status.updated_us) / 1e6,
     )
-
-
-def _counter(name: str, text: str, value: float) -> _Family:
-    return _Family(name, "counter", text, (({}, value),))
-
-
-def _gauge(name: str, text: str, value: float) -> _Family:
-    return _Family(name, "gauge", text, (({}, value),))
-
-
-def _lines(family: _Family) -> Iterator[str]:
-    name = f"mirrorproxy_{family.name}"
-    yield f"# HELP {name} {family.text}\n"
-    yield f"# TYPE {name} {family.kind}\n"
-    for labels, value in family.samples:
-        shown = ",".join(f'{key}="{_escape(text)}"' for key, text in labels.items())
-        yield f"{name}{{{shown}}} {_number(value)}\n" if shown else f"{name} {_number(value)}\n"
-
-
-def _escape(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-
-
-def _number(value: float) -> str:
-    # Whole numbers in full: a counter past 2**53 must not lose its last digits.
-    return str(int(value)) if value == int(value) else repr(value)

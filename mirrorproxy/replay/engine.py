@@ -10,18 +10,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from mirrorproxy.http1.client import Failure
-from mirrorproxy.http1.messages import serialize_request
 from mirrorproxy.outcome import Outcome
-from mirrorproxy.replay.flight import Flight
-from mirrorproxy.replay.intake import Planned
+from mirrorproxy.replay.flight import Flight, write_head
+from mirrorproxy.replay.intake import IntakeLike, Planned
 from mirrorproxy.replay.lane import Lane
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.outcomes import outcome_of
 from mirrorproxy.replay.schedule import MAX_SPEED, Schedule
+from mirrorproxy.replay.valve import RATE, Valve
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject, Signal
 
@@ -54,16 +53,6 @@ _FLIGHT_BYTES = 2048
 UNSENDABLE = "unsendable"
 NO_BODY = "body unreadable"
 INTERRUPTED = Failure("interrupted", "the replay was stopped before the answer came")
-
-
-class IntakeLike(Protocol):
-    """What the engine plans from; see `intake.Intake`."""
-
-    def take(self) -> Planned | Signal:
-        """Do one step."""
-
-    def close(self) -> None:
-        """Read no further."""
 
 
 class Engine:
@@ -103,9 +92,13 @@ class Engine:
         self._report = report
         self._wake = wake
         self._lanes = {
-            name: Lane(limit, self._send, self._shed, is_paced=self._is_paced)
+            name: Lane(limit, self._send, self._shed, is_paced=self._is_paced, now_s=clock_s())
             for name, limit in limits.items()
         }
+        # What the knob sees and sets, see there.
+        self.lanes, self.is_paced = self._lanes, self._is_paced
+        self.valve: Valve | None = None
+        self.is_paused = False
         self._schedule: Schedule | None = None
         self._upcoming: deque[Flight] = deque()
         self._to_load: deque[Flight] = deque()
@@ -127,6 +120,8 @@ class Engine:
         Raises what the intake raises; the engine is then to be stopped.
         """
         now_s = self._clock_s()
+        if self.is_paused:
+            return IDLE_S
         self._send_due(now_s)
         self._load_soon(now_s)
         has_more = self._plan(now_s)
@@ -146,12 +141,19 @@ class Engine:
         )
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether nothing more will be planned or sent."""
+        return self._stopping
+
+    @property
     def in_flight(self) -> int:
         """How many shots wait for their answer."""
         return len(self._in_flight)
 
     def pump(self) -> None:
         """Send what waited for room. For the moment after answers came."""
+        if self.is_paused:
+            return
         now_s = self._clock_s()
         for lane in self._lanes.values():
             if lane.waiting:
@@ -163,10 +165,8 @@ class Engine:
             return
         self._stopping = self._ended = True
         self._intake.close()
-        # A flight that is due but not loaded yet stands in _unloaded alone.
-        left = dict.fromkeys((*self._upcoming, *self._unloaded))
+        left = self._not_sent()
         for lane in self._lanes.values():
-            left.update(dict.fromkeys(lane.waiting))
             lane.waiting.clear()
         self._upcoming.clear()
         self._to_load.clear()
@@ -185,13 +185,40 @@ class Engine:
         for flight in tuple(self._in_flight):
             self.landed(flight, INTERRUPTED)
 
+    def _not_sent(self) -> dict[Flight, None]:
+        waiting = (flight for lane in self._lanes.values() for flight in lane.waiting)
+        # A flight that is due but not loaded yet stands in _unloaded alone.
+        return dict.fromkeys((*self._upcoming, *self._unloaded, *waiting))
+
+    def shift(self, seconds: float) -> None:
+        """Make all that is still to be sent, and planned, due so much later."""
+        self._last_due_s += seconds
+        if self._schedule is not None:
+            self._schedule = self._schedule.later(seconds)
+        for flight in self._not_sent():
+            flight.due_s += seconds
+
+    def leave_out(self, flight: Flight) -> None:
+        """Shed a flight whose turn has come, by the knob."""
+        if not flight.is_loaded:
+            self._unloaded.discard(flight)
+            if flight in self._to_load:
+                self._to_load.remove(flight)
+        self._shed(flight, RATE)
+
+    def due_unloaded(self) -> list[Flight]:
+        """Return the flights that are due, but whose body is still being read."""
+        return [flight for flight in self._unloaded if flight.is_overdue]
+
     # -- sending ------------------------------------------------------------------
 
     def _send_due(self, now_s: float) -> None:
-        upcoming = self._upcoming
+        upcoming, valve = self._upcoming, self.valve
         while upcoming and upcoming[0].due_s <= now_s:
             flight = upcoming.popleft()
-            if flight.is_loaded:
+            if valve is not None and not valve.admits(flight.shot):
+                self.leave_out(flight)
+            elif flight.is_loaded:
                 self._lanes[flight.shot.target].admit(flight)
             else:
                 flight.is_overdue = True
@@ -270,7 +297,7 @@ class Engine:
         self._unloaded.discard(flight)
         shot.due_s = flight.due_s
         flight.shot = shot
-        if not _write_head(flight):
+        if not write_head(flight):
             self._drop(flight, UNSENDABLE)
             return
         flight.is_loaded = True
@@ -334,7 +361,7 @@ class Engine:
         self._ahead += 1
         flight = Flight(shot, source, self)
         flight.due_s = shot.due_s = self._due_s(shot.started_us)
-        if not _write_head(flight):
+        if not write_head(flight):
             self._shed(flight, UNSENDABLE)
             return
         flight.size = size = len(flight.head) + len(shot.body) + _FLIGHT_BYTES
@@ -369,13 +396,3 @@ class Engine:
         if not self._upcoming:
             return IDLE_S
         return min(max(self._upcoming[0].due_s - now_s, TICK_S), IDLE_S)
-
-
-def _write_head(flight: Flight) -> bool:
-    """Write the request's head as bytes; return whether that can be done."""
-    shot = flight.shot
-    try:
-        flight.head = serialize_request(shot.method, shot.path, shot.headers, shot.body_length)
-    except ValueError:
-        return False
-    return True

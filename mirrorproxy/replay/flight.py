@@ -9,6 +9,7 @@ from typing import Protocol
 
 from mirrorproxy.http1.client import Failure, Receiver
 from mirrorproxy.http1.heads import ResponseHead
+from mirrorproxy.http1.messages import serialize_request
 from mirrorproxy.outcome import LagCause
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject
@@ -79,3 +80,13 @@ class Flight(Receiver):
     def on_failure(self, failure: Failure) -> None:
         """See `Receiver`."""
         self.landing.landed(self, failure)
+
+
+def write_head(flight: Flight) -> bool:
+    """Write the request's head as bytes; return whether that can be done."""
+    shot = flight.shot
+    try:
+        flight.head = serialize_request(shot.method, shot.path, shot.headers, shot.body_length)
+    except ValueError:
+        return False
+    return True

@@ -42,6 +42,16 @@ class Planned(NamedTuple):
     source: CaptureObject
 
 
+class IntakeLike(Protocol):
+    """What an engine plans from: an `Intake`."""
+
+    def take(self) -> Planned | Signal:
+        """Do one step."""
+
+    def close(self) -> None:
+        """Read no further."""
+
+
 Planner = Callable[[Exchange], Plan]
 """Makes the shots of an exchange, or says why there are none; see `rules.plan`."""
 

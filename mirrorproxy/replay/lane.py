@@ -7,11 +7,13 @@ function it is given.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.limits import Limits, RateLimit
+from mirrorproxy.shot import Shot
 
 MAX_LAG = "max_lag"
 
@@ -21,7 +23,7 @@ class Lane:
 
     limits: of the target. send: puts a flight on its way. shed: takes one that
     will not be sent, with the reason. is_paced: whether shots have due times
-    of their own; without them nothing is ever late.
+    of their own; without them nothing is ever late. now_s: the time.
     """
 
     def __init__(
@@ -31,14 +33,19 @@ class Lane:
         shed: Callable[[Flight, str], None],
         *,
         is_paced: bool,
+        now_s: float,
     ) -> None:
         self._limits = limits
+        self._concurrency = limits.concurrency
         self._rate = RateLimit(limits.rate) if limits.rate is not None else None
         self._send = send
         self._shed = shed
         self._max_lag_s = limits.max_lag_s if is_paced else None
         self.waiting: deque[Flight] = deque()
         self.in_flight = 0
+        self._sent = 0
+        self._since_s = now_s
+        self._full_rate: float | None = None
         self.timeout_s = limits.timeout_s
 
     def admit(self, flight: Flight) -> None:
@@ -54,14 +61,40 @@ class Lane:
                 waiting.popleft()
                 self._shed(flight, MAX_LAG)
                 continue
-            if self.in_flight >= self._limits.concurrency or (
+            if self.in_flight >= self._concurrency or (
                 self._rate is not None and not self._rate.take(now_s)
             ):
                 self._hold()
                 return
             waiting.popleft()
             self.in_flight += 1
+            self._sent += 1
             self._send(self, flight)
+
+    def cull(self, admits: Callable[[Shot], bool]) -> list[Flight]:
+        """Take out, and return, what waits and is not admitted."""
+        judged = [(flight, admits(flight.shot)) for flight in self.waiting]
+        self.waiting = deque(flight for flight, is_admitted in judged if is_admitted)
+        return [flight for flight, is_admitted in judged if not is_admitted]
+
+    def throttle(self, share: float, now_s: float) -> None:
+        """Send only a share, 0 to 1, of what would go out without due times.
+
+        There the limits alone decide how fast shots leave, so they are lowered.
+        A target that answers at once is not slowed by fewer requests at a time:
+        a share of the rate that it was sent until now bounds it too.
+        """
+        limits = self._limits
+        self._concurrency = math.ceil(limits.concurrency * share)
+        if share >= 1:
+            self._full_rate, self._sent, self._since_s = None, 0, now_s
+            self._rate = RateLimit(limits.rate) if limits.rate is not None else None
+            return
+        if self._full_rate is None and self._sent and now_s > self._since_s:
+            self._full_rate = self._sent / (now_s - self._since_s)
+        rates = [rate * share for rate in (limits.rate, self._full_rate) if rate is not None]
+        # With a share of 0 no request is allowed at a time, so no rate is needed.
+        self._rate = RateLimit(min(rates)) if rates and share > 0 else None
 
     def _hold(self) -> None:
         # From the newest back to the first that was held before: each is marked once.

@@ -20,8 +20,10 @@ from mirrorproxy.http1.origin import Origin
 from mirrorproxy.http1.pool import Pool
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.remembered import Remembered
-from mirrorproxy.replay.engine import Engine, IntakeLike
+from mirrorproxy.replay.engine import Engine
 from mirrorproxy.replay.flight import Flight
+from mirrorproxy.replay.intake import IntakeLike
+from mirrorproxy.replay.knob import Knob
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.shot import Shot
@@ -79,6 +81,7 @@ class Runner:
             report=report,
             wake=self._wake,
         )
+        self.knob = Knob(self.engine, time.monotonic, self._turn_soon, self.stop)
 
     async def run(self) -> None:
         """Replay until everything has its outcome.
@@ -107,6 +110,12 @@ class Runner:
             self.engine.stop()
             self._loop.call_later(self._drain_s, self.stop)
         self._check()
+
+    def _turn_soon(self) -> None:
+        """Turn the engine now, not when it would have been: something has changed."""
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+            self._next_turn = self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         self._next_turn = None

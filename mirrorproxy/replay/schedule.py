@@ -35,6 +35,10 @@ class Schedule(NamedTuple):
         """Return the monotonic time in seconds at which a captured moment is due."""
         return self.origin_s + (captured_us - self.first_us) / (_PER_S * self.speed)
 
+    def later(self, seconds: float) -> Schedule:
+        """Return a schedule in which everything is due so much later."""
+        return Schedule(self.origin_s + seconds, self.first_us, self.speed)
+
 
 def parse_speed(text: str) -> float:
     """Return a pace: ``max``, or 0.1 to 1000 times the recorded one.

@@ -7,6 +7,7 @@ import re
 from pages import ROOT
 
 from mirrorproxy.control.metrics import Scrape, WorkerSample, render
+from mirrorproxy.control.replay_metrics import ReplayScrape, render_replay
 from mirrorproxy.metrics import FIELDS
 from mirrorproxy.spool.status import ShipperStatus
 
@@ -25,6 +26,26 @@ def shown() -> list[tuple[str, str, str, str]]:
             totals=dict.fromkeys(FIELDS, 0),
             workers=(WorkerSample(slot=0, up=True),),
             shipping=ShipperStatus(updated_us=0),
+        )
+    ) + render_replay(
+        ReplayScrape(
+            run="r",
+            version="1",
+            started_us=0,
+            duplicates=0,
+            skipped={"rule": 0},
+            selected=0,
+            planned=0,
+            answered={"2xx": 0},
+            failed={"reset": 0},
+            shed={},
+            unsent=0,
+            unreadable=0,
+            in_flight=0,
+            lag_s={"0.5": 0},
+            latency_s={"0.5": 0},
+            rate_percent=100,
+            state="run",
         )
     )
     found = []

@@ -9,6 +9,7 @@ from mirrorproxy.outcome import Outcome
 from mirrorproxy.replay.engine import Engine
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.intake import Planned
+from mirrorproxy.replay.knob import Knob
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.shot import Shot
@@ -84,6 +85,7 @@ class Range:
             report=self.outcomes.append,
             wake=self._wake,
         )
+        self.knob = Knob(self.engine, lambda: self.now_s, self.engine.turn, stop=self.engine.stop)
 
     def _send(self, flight: Flight, timeout_s: float | None) -> None:
         self.sent.append(flight)

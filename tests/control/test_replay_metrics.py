@@ -1,0 +1,48 @@
+"""The text that Prometheus scrapes of a replay."""
+
+from __future__ import annotations
+
+from mirrorproxy.control.replay_metrics import ReplayScrape, render_replay
+
+
+def scrape(**changes: object) -> str:
+    values: dict[str, object] = {
+        "run": "r1", "version": "1", "started_us": 1_700_000_000_500_000, "duplicates": 1,
+        "skipped": {"rule": 2}, "selected": 3, "planned": 4, "answered": {"2xx": 5},
+        "failed": {"reset": 6}, "shed": {"max_lag": 7}, "unsent": 8, "unreadable": 9,
+        "in_flight": 10, "lag_s": {"0.99": 0.0015}, "latency_s": {}, "rate_percent": 12.5,
+        "state": "pause",
+    }  # fmt: skip
+    return render_replay(ReplayScrape(**(values | changes)))
+
+
+def test_every_number_is_shown():
+    """Each in its own series."""
+    lines = scrape().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [
+        'mirrorproxy_replay_info{run="r1",version="1"} 1',
+        "mirrorproxy_replay_start_time_seconds 1700000000.5",
+        "mirrorproxy_replay_rate_percent 12.5",
+        'mirrorproxy_replay_state{state="run"} 0',
+        'mirrorproxy_replay_state{state="pause"} 1',
+        'mirrorproxy_replay_state{state="stop"} 0',
+        "mirrorproxy_replay_duplicates_total 1",
+        'mirrorproxy_replay_skipped_total{reason="rule"} 2',
+        "mirrorproxy_replay_selected_total 3",
+        "mirrorproxy_replay_unreadable_total 9",
+        "mirrorproxy_replay_planned_total 4",
+        'mirrorproxy_replay_answered_total{class="2xx"} 5',
+        'mirrorproxy_replay_failed_total{kind="reset"} 6',
+        'mirrorproxy_replay_shed_total{reason="max_lag"} 7',
+        'mirrorproxy_replay_shed_total{reason="rate"} 0',
+        "mirrorproxy_replay_unsent_total 8",
+        "mirrorproxy_replay_in_flight 10",
+        'mirrorproxy_replay_lag_seconds{quantile="0.99"} 0.0015',
+    ]
+
+
+def test_a_replay_that_has_sent_nothing_has_its_metrics():
+    """Nothing was timed, so there is nothing to show, and the text is still whole."""
+    text = scrape(lag_s={}, answered={}, failed={}, shed={}, skipped={})
+    assert text.count("# HELP ") == text.count("# TYPE ") == 16
+    assert text.endswith("\n")

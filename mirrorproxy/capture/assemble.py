@@ -56,7 +56,7 @@ def assemble(
         v=VERSION,
         id=record_id,
         service=tap.service,
-        via="inline",
+        via="inline" if tap.upstream else "tap",
         node=node,
         started_us=tap.started_us,
         duration_us=duration_us,
@@ -66,6 +66,7 @@ def assemble(
         request=_request(tap, facts, record_id, sealer, target, credentials),
         response=_response(tap, tap.response, sealer, lines) if tap.response is not None else None,
         failure=failure,
+        observed=tap.upstream != "",
         credentials=credentials,
     )
     line = encode_line(exchange)

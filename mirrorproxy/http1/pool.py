@@ -10,7 +10,7 @@ import asyncio
 import errno
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from mirrorproxy.http1.client import ClientConnection, Failure, Receiver
 from mirrorproxy.http1.deadlines import NEVER, Deadlines
@@ -118,6 +118,12 @@ class Pool:
             _send(result, method, head, body, receiver, left_s)
 
         self.connect(origin, on_connected)
+
+    def keep_only(self, origins: Collection[Origin]) -> None:
+        """Close idle connections to all other origins; those in use end as they would."""
+        for origin in [origin for origin in self._idle if origin not in origins]:
+            for connection in self._idle.pop(origin):
+                connection.close()
 
     async def close(self) -> None:
         """Abort every connection and attempt. Receivers of running exchanges hear nothing."""

@@ -42,7 +42,7 @@ class Mirror:
             Plan(
                 worker=(program, CHILD, "worker"),
                 shipper=(program, CHILD, "shipper"),
-                worker_settings=lambda slot: json.dumps({**common, "slot": slot}).encode(),
+                worker_settings=lambda slot, _: json.dumps({**common, "slot": slot}).encode(),
                 shipper_settings=json.dumps({"spool": str(spool)}).encode(),
                 drain_timeout_s=5,
                 ship_timeout_s=ship_timeout_s,

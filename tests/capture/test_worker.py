@@ -33,6 +33,9 @@ class FakePlane:
     def protocol_factory(self) -> asyncio.BaseProtocol:
         return Answering(self)
 
+    def copies_factory(self) -> asyncio.BaseProtocol:
+        return Answering(self)
+
     def update_gauges(self) -> None:
         pass
 

@@ -18,6 +18,9 @@ class FakeReports:
     def unready(self) -> list[str]:
         return self.reasons
 
+    def app_unready(self, name: str) -> list[str] | None:
+        return {"orders": self.reasons}.get(name)
+
     def metrics(self) -> str:
         return "mirrorproxy_seen_total 3\n"
 

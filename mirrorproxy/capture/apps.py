@@ -25,17 +25,20 @@ _NOWHERE = Origin("http", "", 0)
 class Table:
     """Where requests go.
 
-    routes: finds a request's route by host and path. named: the same by the
-    value of X-Mirrorproxy-App, lower-case. balances: the instances of each app by its
-    name; a service of the configuration has none.
+    routes: finds a request's route by host and path. named: by the value of
+    X-Mirrorproxy-App, lower-case. balances: the instances of each app by its
+    name; a service of the configuration has none. apps: routes of apps, by name.
     """
 
     def __init__(
-        self, routes: Routes, named: Mapping[bytes, Route], balances: Mapping[str, Balance]
+        self,
+        routes: Routes,
+        apps: Mapping[bytes, Route] | None = None,
+        balances: Mapping[str, Balance] | None = None,
     ) -> None:
         self.routes = routes
-        self.named = dict(named)
-        self.balances = dict(balances)
+        self.named = {**routes.named, **(apps or {})}
+        self.balances = dict(balances or {})
 
     def origins(self) -> set[Origin]:
         """Return where connections may go for any app."""
@@ -71,7 +74,7 @@ def make_table(static: Sequence[Route], apps: Iterable[App], before: Table) -> T
     paths, because one of them cannot be read, is still found by its name.
     """
     names = {route.service.lower() for route in static}
-    named = {route.service.lower().encode(): route for route in static}
+    named: dict[bytes, Route] = {}
     found: list[Route] = []
     balances: dict[str, Balance] = {}
     for app in apps:

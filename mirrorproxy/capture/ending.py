@@ -37,7 +37,7 @@ class Ending:
     """One mirror's end.
 
     deregister: tells whoever sends traffic here that it should not; may fail.
-    wait_s: how long to go on serving after that.
+    wait_s: how long to go on serving after that. deregister_timeout_s: for telling it.
     """
 
     def __init__(
@@ -46,10 +46,12 @@ class Ending:
         deregister: Callable[[], Awaitable[None]] | None = None,
         *,
         wait_s: float = 0.0,
+        deregister_timeout_s: float = LEAVE_TIMEOUT_S,
     ) -> None:
         self._supervisor = supervisor
         self._deregister = deregister
         self._wait_s = wait_s
+        self._timeout_s = deregister_timeout_s
         self._task: asyncio.Task[None] | None = None
 
     def signal(self) -> None:
@@ -71,7 +73,7 @@ class Ending:
     async def _end(self) -> None:
         if self._deregister is not None:
             try:
-                async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                async with asyncio.timeout(self._timeout_s):
                     await self._deregister()
             except Exception as error:  # noqa: BLE001 - whatever it is, the mirror ends
                 told = error if isinstance(error, MirrorproxyError) else type(error).__name__

@@ -50,7 +50,7 @@ class Follower:
     """Applies what is said to one worker.
 
     static: the routes of configured services. policies: theirs, by name.
-    sealing_of: makes what seals further names, None where there are none.
+    sealing_of: makes what seals further names. table: where requests are looked up now.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Follower:
         self._policies = dict(policies)
         self._sealing_of = sealing_of
         self._sealings: dict[tuple[str, ...], Sealing] = {}
-        self._table = Table(Routes(static), {}, {})
+        self.table = Table(Routes(static))
 
     def hear(self, data: bytes) -> None:
         """Apply what came over the control socket; what cannot be used is logged."""
@@ -83,7 +83,7 @@ class Follower:
     def apply(self, live: Live) -> None:
         """Serve these apps and record these shares from the next request on."""
         apps = live.topology.apps
-        table = make_table(self._static, apps, self._table)
+        table = make_table(self._static, apps, self.table)
         # First what is recorded: no request may find its app before its secrets are known.
         # Apps that are gone keep theirs, for what is under way.
         for service, policy in self._policies.items():
@@ -95,7 +95,7 @@ class Follower:
             if app.name in table.balances:
                 policy = self._policy(app, live, sealings)
                 self._recorder.set_policy(app.name, policy)
-        self._table = table
+        self.table = table
         self._plane.use(table)
         self._pool.keep_only(table.origins())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from mirrorproxy.topology import App, Instance, Topology
@@ -39,11 +40,20 @@ class _Seen:
 class Prober:
     """Probes the apps of a topology, which may change while it runs.
 
-    connect: tells whether an instance takes connections; never raises.
+    connect: tells whether an instance takes connections; never raises. now:
+    seconds on any steady clock. every_s: between two rounds.
     """
 
-    def __init__(self, connect: Connect | None = None) -> None:
+    def __init__(
+        self,
+        connect: Connect | None = None,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        every_s: float = PROBE_EVERY_S,
+    ) -> None:
         self._connect = connect or can_connect
+        self._now = now
+        self._every_s = every_s
         self._seen: dict[str, _Seen] = {}
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -73,7 +83,7 @@ class Prober:
             return ["no healthy instance"]
         if seen.reached is None:
             return ["no instance could be connected to yet"]
-        away_s = self._loop.time() - seen.reached
+        away_s = self._now() - seen.reached
         if away_s > UNREACHABLE_S:
             return [f"no instance could be connected to for {away_s:.1f} s"]
         return []
@@ -88,7 +98,7 @@ class Prober:
                     if is_needed and (seen.probing is None or seen.probing.done()):
                         seen.probing = self._loop.create_task(self._probe(seen))
                 try:
-                    await asyncio.wait_for(self._changed.wait(), PROBE_EVERY_S)
+                    await asyncio.wait_for(self._changed.wait(), self._every_s)
                 except TimeoutError:
                     pass
         finally:
@@ -120,7 +130,7 @@ class Prober:
     async def _reaches(self, seen: _Seen, instance: Instance | None) -> bool:
         if instance is None or not await self._connect(instance):
             return False
-        seen.reached = self._loop.time()
+        seen.reached = self._now()
         seen.last = instance
         return True
 

@@ -74,7 +74,7 @@ class Proxy:
         self.pool_of = pool_of
         self.slot = slot
         self.active = 0
-        self._table = Table(routes, {}, {})
+        self._table = Table(routes)
         self._believes_app = not strict
         self._service = Service(self.loop, limits, self._handler, self._refused, strict=strict)
         self._copies = Service(self.loop, limits, self._copy, self._refused)

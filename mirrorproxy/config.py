@@ -252,11 +252,11 @@ def _services(
         at: Place = ("services", index)
         if not _NAME.fullmatch(service.name):
             raise fail("a name has letters, digits, '.', '_' and '-', 63 at most", (*at, "name"))
-        if service.name in names:
+        if service.name.lower() in names:  # X-Mirrorproxy-App names them, case aside
             raise fail("two services have this name", (*at, "name"))
         if catch_all is not None:
             raise fail(f"never reached: {catch_all} before it takes every request", at)
-        names.add(service.name)
+        names.add(service.name.lower())
         resolved.append(_service(service, at, listen, fail))
         if not resolved[-1].hosts and not resolved[-1].paths:
             catch_all = service.name

@@ -62,13 +62,16 @@ class AppStatus(msgspec.Struct, frozen=True):
 class MirrorStatus(msgspec.Struct, frozen=True):
     """The answer of `/status`.
 
-    apps: of the topology. control: what whoever watches for apps says of itself,
+    percent, percents: shares that were set while it runs, see `live`. apps: of
+    the topology. control: what whoever watches for apps says of itself,
     None where nobody does. shipping: what the shipper last said, None before it spoke.
     """
 
     mirror: Identity
     unready: list[str]
     ledger: CaptureLedger
+    percent: float | None
+    percents: dict[str, float]
     apps: list[AppStatus]
     control: object
     workers: list[WorkerStatus]
@@ -151,6 +154,8 @@ class MirrorReports:
             mirror=self.identity,
             unready=self.unready(),
             ledger=self.ledger(shipping),
+            percent=self.supervisor.live.percent,
+            percents=self.supervisor.live.percents,
             apps=self.apps(),
             control=self._control(),
             workers=self.supervisor.worker_statuses(),

@@ -183,6 +183,9 @@ def _with_services(file: CaptureConfig, given: Mapping[str, Any]) -> CaptureConf
         raise ConfigError("the file has several services: change it there", file=option)
     if not services and "upstream" in changes:
         services = (ServiceConfig(name=DEFAULT_SERVICE, upstream=""),)
+    if changes and not services and file.consul.url is not None:
+        option = next(o for o in given if o in SERVICE_OPTIONS)
+        raise ConfigError("about --upstream only; apps in Consul say it by tags", file=option)
     if services and changes:
         services = tuple(msgspec.structs.replace(service, **changes) for service in services)
     return msgspec.structs.replace(file, services=services)

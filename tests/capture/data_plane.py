@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import re
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -26,8 +28,9 @@ class Backend:
     heads: what reached it. may_answer: whether requests are answered.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, tls: ssl.SSLContext | None = None) -> None:
         self.name = name
+        self._tls = tls
         self.heads: list[bytes] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
@@ -43,8 +46,9 @@ class Backend:
     async def start(self) -> None:
         if self._server is not None:
             return
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.instance = Instance("http", *self._server.sockets[0].getsockname())
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        scheme = "https" if self._tls else "http"
+        self.instance = Instance(scheme, *self._server.sockets[0].getsockname())
 
     async def stop(self) -> None:
         self.may_answer.set()
@@ -58,6 +62,8 @@ class Backend:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
+                if found := re.search(rb"content-length: *(\d+)", head.lower()):
+                    await reader.readexactly(int(found[1]))
                 self.heads.append(head)
                 self.came.set()
                 await self.may_answer.wait()

@@ -191,7 +191,7 @@ async def test_idle_connections_to_instances_that_go_are_closed() -> None:
 
 
 async def test_what_is_recorded_follows_too() -> None:
-    """Shares, filters and secret names of apps; a share that was set live wins, until taken back."""
+    """Shares and secret names of apps; a share that was set live wins until it is taken back."""
     policies = {"Shop": ServicePolicy(percent=50)}
     async with serving(DataPlane(policies=policies)) as plane:
         found = plane.recorder.policies

@@ -68,8 +68,9 @@ async def test_a_copy_that_breaks_off_is_not_recorded() -> None:
     """It is dropped, and counted as the sender's."""
     async with serving(DataPlane()) as plane:
         plane.serve(ORDERS)
-        reader, writer = await asyncio.open_connection(*plane.tap_address)
-        writer.write("\r\n".join(["POST / HTTP/1.1", *TO_ORDERS, "Content-Length: 9", "", ""]).encode())
+        _, writer = await asyncio.open_connection(*plane.tap_address)
+        head = ["POST / HTTP/1.1", *TO_ORDERS, "Content-Length: 9", "", ""]
+        writer.write("\r\n".join(head).encode())
         writer.write(b"half")
         await writer.drain()
         writer.close()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 from data_plane import Backend, exchange, nobody
 from running_capture import Running, capture, free_port, records
+from support.certificates import certificate
 
 from mirrorproxy.topology import App, Topology
 
@@ -72,8 +74,8 @@ async def watched(tmp_path: Path, *options: str, workers: int = 1) -> AsyncItera
 
 
 @contextlib.asynccontextmanager
-async def backends(*names: str) -> AsyncIterator[list[Backend]]:
-    made = [Backend(name) for name in names]
+async def backends(*names: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[list[Backend]]:
+    made = [Backend(name, tls) for name in names]
     for backend in made:
         await backend.start()
     try:
@@ -147,7 +149,9 @@ async def test_a_worker_that_is_killed_comes_back_with_its_apps(tmp_path: Path) 
         mirror.serve(orders(a))
         await mirror.healthy()
         mirror.say("percent 0")
-        await mirror.ask()
+        async with asyncio.timeout(20):
+            while (await mirror.running.status())["apps"][0]["percent"] != 0:
+                await asyncio.sleep(0.01)
         for _ in range(3):
             (pid,) = await mirror.running.worker_pids()
             os.kill(pid, signal.SIGKILL)
@@ -263,15 +267,48 @@ async def test_copies_are_accounted_for(tmp_path: Path) -> None:
         assert found[f"/{1 << 20}"]["request"]["body_ref"]
 
 
-async def test_an_https_instance_is_verified(tmp_path: Path) -> None:
-    """A certificate that nobody vouches for is not taken, unless it is asked for."""
-    pytest.importorskip("cryptography")
-    from certificates import self_signed_context
+async def test_an_apps_own_secrets_never_reach_the_disk(tmp_path: Path) -> None:
+    """Names that one app calls secret are sealed in its records, and in no other app's."""
+    secret, body = "9471-planted", b'{"pin":"9471-planted"}'
+    async with backends("a") as (a,), watched(tmp_path) as mirror:
+        instances = (a.instance,)
+        mirror.serve(
+            App(name="orders", instances=instances, seal=("X-Pin", "pin")),
+            App(name="shop", instances=instances),
+        )
+        await mirror.healthy()
+        address = ("127.0.0.1", int(mirror.running.url.rpartition(":")[2]))
+        headers = ["Host: h", f"X-Pin: {secret}", "Content-Type: application/json"]
+        for target, app in (("/?pin=9471-planted", "orders"), ("/", "shop"), ("/", "orders")):
+            to_app = [*headers, f"X-Mirrorproxy-App: {app}"]
+            assert (await exchange(address, target, to_app, body))[0] == 200
+        assert (await mirror.running.end())[0] == 0
+        found = records(tmp_path / "capture")
+        assert [(one["service"], secret in str(one)) for one in found] == [
+            ("orders", False),
+            ("shop", True),
+            ("orders", False),
+        ]
+        assert str(found[0]).count("{h1:") == 3
 
-    served: list[bytes] = []
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        served.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntls")
-        await writer.drain()
-        writer.close()
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        pytest.param([], 502, id="nobody vouches for it"),
+        pytest.param(["--upstream-ca", "upstream.pem"], 200, id="its authority is trusted"),
+        pytest.param(["--upstream-skip-verify"], 200, id="any certificate is taken"),
+    ],
+)
+async def test_an_https_instance_is_verified(
+    tmp_path: Path, option: list[str], expected: int
+) -> None:
+    """As Traefik does, by the instance's address."""
+    pem = certificate(tmp_path)
+    option = [str(pem) if word == pem.name else word for word in option]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    async with watched(tmp_path, *option) as mirror, backends("tls", tls=context) as (secure,):
+        mirror.serve(orders(secure))
+        await mirror.healthy()
+        assert (await mirror.ask())[0] == expected

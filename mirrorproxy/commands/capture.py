@@ -47,6 +47,9 @@ SEAL_KEY_VARIABLE = "MIRRORPROXY_SEAL_KEY"
 
 EXIT_LOST = 1
 
+FIRST_TOPOLOGY_S = 3.0
+"""How long to wait for the first apps before clients are accepted."""
+
 EPILOG = """\
 examples:
   mirrorproxy capture --listen 127.0.0.1:8000 --upstream http://127.0.0.1:8080 --to ./capture
@@ -175,6 +178,7 @@ class _Capture:
         self._sockets = sockets
         self._make_control = control
         self._traefik = traefik
+        self._published = asyncio.Event()
         self._kept = SealPolicy(**msgspec.structs.asdict(settings.seal)).kept()
 
     async def run(self, *, as_json: bool) -> int:
@@ -214,6 +218,8 @@ class _Capture:
         )
         _end_on_signals(ending)
         try:
+            if watching:
+                await self._know_apps()
             await supervisor.run()
         finally:
             greeting.cancel()
@@ -227,8 +233,13 @@ class _Capture:
 
     def _ground(self, supervisor: Supervisor, prober: Prober) -> Ground:
         def publish(topology: Topology) -> None:
-            supervisor.publish(topology)
+            try:
+                supervisor.publish(topology)
+            except ValueError as error:
+                log.error("the apps stay as they were: %s", error)  # noqa: TRY400
+                return
             prober.follow(topology)
+            self._published.set()
 
         sockets = self._sockets
         return Ground(
@@ -238,6 +249,17 @@ class _Capture:
             publish=publish,
             set_percent=supervisor.set_percent,
         )
+
+    async def _know_apps(self) -> None:
+        """Wait until it is known what to serve, but not for long: whoever watches may be away.
+
+        Clients of a mirror that is started again in place of a killed one wait in the backlog
+        meanwhile; accepted now, they would be refused for an app that is not known yet.
+        """
+        try:
+            await asyncio.wait_for(self._published.wait(), FIRST_TOPOLOGY_S)
+        except TimeoutError:
+            log.warning("it is not known yet which apps there are; serving without them")
 
     def _document(self, supervisor: Supervisor) -> Callable[[], object] | None:
         traefik = self._traefik

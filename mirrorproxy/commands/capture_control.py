@@ -38,9 +38,10 @@ class Ground(NamedTuple):
     """What a watcher works with.
 
     listen, admin, tap: where this mirror is bound, None for what it has not.
-    publish: makes every worker serve these apps; raises ValueError for far too
-    many. set_percent: records another share of a service (None: of all) until
-    None takes it back; raises ValueError if it is not from 0 to 100.
+    publish: makes every worker serve these apps; neither waits nor raises. Clients
+    are accepted once something was published, also if it is nothing. set_percent:
+    records another share of a service (None: of all) until None takes it back;
+    raises ValueError if it is not from 0 to 100.
     """
 
     listen: Address

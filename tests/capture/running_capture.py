@@ -124,10 +124,12 @@ async def capture(
     workers: int = 1,
     environ: dict[str, str] | None = None,
     program: Sequence[str] = ("-m", "mirrorproxy"),
+    wait: bool = True,
 ) -> AsyncIterator[Running]:
     """Run a capture until the block ends; whatever is left of it is killed.
 
     program: what Python runs in place of the command; it can read its standard input.
+    wait: until it is ready.
     """
     port, admin = port or free_port(), free_port()
     # A file rather than a pipe: workers that outlive their supervisor would keep it open.
@@ -143,7 +145,8 @@ async def capture(
         )  # fmt: skip
         running = Running(process, port, admin, errors)
         try:
-            await running.wait_ready()
+            if wait:
+                await running.wait_ready()
             yield running
         finally:
             if process.returncode is None:

@@ -57,7 +57,9 @@ class Watched:
 
 
 @contextlib.asynccontextmanager
-async def watched(tmp_path: Path, *options: str, workers: int = 1) -> AsyncIterator[Watched]:
+async def watched(
+    tmp_path: Path, *options: str, workers: int = 1, late: bool = False
+) -> AsyncIterator[Watched]:
     notes = tmp_path / "notes"
     running = capture(
         None,
@@ -67,7 +69,8 @@ async def watched(tmp_path: Path, *options: str, workers: int = 1) -> AsyncItera
         *options,
         workers=workers,
         program=(PROGRAM,),
-        environ={"WATCHED_NOTES": str(notes)},
+        environ={"WATCHED_NOTES": str(notes), **({"WATCHED_LATE": "1"} if late else {})},
+        wait=not late,
     )
     async with running as mirror:
         yield Watched(mirror, notes)
@@ -163,6 +166,18 @@ async def test_a_worker_that_is_killed_comes_back_with_its_apps(tmp_path: Path) 
             assert statuses == {(200, "a")}
         status, ledger, _ = await mirror.running.end()
         assert (status, ledger["captured"]) == (0, 0), "the share that was set is kept too"
+
+
+async def test_nobody_is_refused_before_the_apps_are_known(tmp_path: Path) -> None:
+    """Who comes at the start of a mirror waits until it knows what it serves."""
+    async with backends("a") as (a,), watched(tmp_path, late=True) as mirror:
+        async with asyncio.timeout(20):
+            while not (tmp_path / "notes").exists() or "run" not in mirror.notes:
+                await asyncio.sleep(0.01)
+        early = asyncio.create_task(mirror.ask())
+        assert not await mirror.running.is_ready()
+        mirror.serve(orders(a))
+        assert await early == (200, "a")
 
 
 async def test_health_of_an_app(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """``mirrorproxy capture`` with a stand-in for Consul: it publishes what its standard input says.
 
-Each line of standard input is a topology as JSON. What is asked of the watcher is
+Each line of standard input is a topology as JSON; without WATCHED_LATE the first is
+empty and comes at once. What is asked of the watcher is
 appended to the file named by WATCHED_NOTES, one word a line.
 """
 
@@ -36,6 +37,8 @@ class Watcher:
             await asyncio.get_running_loop().connect_read_pipe(
                 lambda: asyncio.StreamReaderProtocol(self._reader), sys.stdin
             )
+            if "WATCHED_LATE" not in os.environ:
+                self._ground.publish(Topology())
         while line := await self._reader.readline():
             if line == b"fail\n":
                 raise RuntimeError("told to")

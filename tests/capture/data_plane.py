@@ -67,6 +67,14 @@ class Backend:
                 self.heads.append(head)
                 self.came.set()
                 await self.may_answer.wait()
+                if b"upgrade: echo" in head.lower():
+                    writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n")
+                    writer.write(b"Upgrade: echo\r\n\r\n")
+                    while data := await reader.read(100):
+                        writer.write(data)
+                        if data == b"end":
+                            break
+                    break
                 name = self.name.encode()
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(name), name))
         except (asyncio.IncompleteReadError, ConnectionError):

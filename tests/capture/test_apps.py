@@ -159,6 +159,33 @@ async def test_when_all_refuse_the_request_fails_once() -> None:
         assert [member.outstanding for member in balance.members] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("who", ["client", "instance"])
+async def test_a_tunnel_counts_as_long_as_it_lasts(who: str) -> None:
+    """Whichever side ends it."""
+    a = Backend("a")
+    async with serving(DataPlane(), a) as plane:
+        plane.serve(app("orders", a))
+        (member,) = plane.follower.table.balances["orders"].members
+        reader, writer = await asyncio.open_connection(*plane.address)
+        head = ["GET / HTTP/1.1", "Host: h", "X-Mirrorproxy-App: orders"]
+        head += ["Connection: Upgrade", "Upgrade: echo", "", ""]
+        writer.write("\r\n".join(head).encode())
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        writer.write(b"ping")
+        assert await asyncio.wait_for(reader.readexactly(4), 10) == b"ping"
+        assert member.outstanding == 1
+        if who == "client":
+            writer.close()
+        else:
+            writer.write(b"end")
+            assert await asyncio.wait_for(reader.read(), 10) == b"end"
+        async with asyncio.timeout(10):
+            while plane.proxy.active:
+                await asyncio.sleep(0.005)
+        assert member.outstanding == 0
+        writer.close()
+
+
 async def test_what_is_under_way_ends_where_it_began() -> None:
     """An instance and an app that go keep the requests they have; new ones go by the new table."""
     a, b = Backend("a"), Backend("b")

@@ -72,6 +72,9 @@ class Balance:
         self._members: list[Member] = [Member(route) for route in routes]
         self._next = 0
 
+    def __len__(self) -> int:
+        return len(self._members)
+
     @property
     def members(self) -> tuple[Member, ...]:
         """All instances, in the order given."""

@@ -16,6 +16,9 @@ from mirrorproxy.http1.heads import RequestHead
 from mirrorproxy.http1.server import ServerConnection
 from mirrorproxy.metrics import INDEX
 
+IMPATIENT_S = 1.0
+"""For a connection while there is another instance: TCP repeats its first packet after 1 s."""
+
 _SET_ASIDE = INDEX["set_aside"]
 _ELSEWHERE = INDEX["upstream_elsewhere"]
 
@@ -77,6 +80,13 @@ class BalancedFlow(Flow):
         self._tap.sent_to(member.route.upstream)
         self._plane.slot[_ELSEWHERE] += 1
         self._connect()
+
+    def _connect(self) -> None:
+        plane, route = self._plane, self._route
+        is_last = len(self._tried) + 1 >= len(self._balance)
+        self._attempt = plane.pool_of(route).connect(
+            route.upstream, self._on_connected, None if is_last else IMPATIENT_S
+        )
 
     def _on_connected(self, result: ClientConnection | Failure) -> None:
         if not isinstance(result, Failure):

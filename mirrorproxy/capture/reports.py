@@ -23,7 +23,7 @@ from mirrorproxy.http1.origin import Origin
 from mirrorproxy.metrics import CounterFile
 from mirrorproxy.spool.segment import SEGMENTS
 from mirrorproxy.spool.status import ShipperStatus, read_status
-from mirrorproxy.topology import AppMode
+from mirrorproxy.topology import AppMode, Topology
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -101,6 +101,7 @@ class MirrorReports:
         self._prober = prober
         self._render = render
         self._control = control
+        self._judged: tuple[Topology, dict[str, str | None]] = (Topology(), {})
         self._services = [service.name for service in identity.services]
         self._spool = Path(identity.spool)
 
@@ -120,8 +121,7 @@ class MirrorReports:
             reasons = ["draining", *reasons]
         elif not any(worker.state == "ready" for worker in self.supervisor.worker_statuses()):
             reasons = ["no worker is ready", *reasons]
-        app = next((app for app in self.supervisor.live.topology.apps if app.name == name), None)
-        wrong = problem(app, self._services) if app is not None else None
+        wrong = self._problems().get(name)
         return [wrong, *reasons] if wrong is not None else reasons
 
     def apps(self) -> list[AppStatus]:
@@ -133,11 +133,20 @@ class MirrorReports:
                 mode=app.mode,
                 instances=[str(Origin(one.scheme, one.host, one.port)) for one in app.instances],
                 percent=live.percent_of(app.name, app.percent),
-                problem=problem(app, self._services),
+                problem=self._problems()[app.name],
                 unready=self.app_unready(app.name) or [],
             )
             for app in live.topology.apps
         ]
+
+    def _problems(self) -> dict[str, str | None]:
+        """Return what is wrong with each app; looked for once in each topology."""
+        topology, problems = self._judged
+        if topology is not self.supervisor.live.topology:
+            topology = self.supervisor.live.topology
+            problems = {app.name: problem(app, self._services) for app in topology.apps}
+            self._judged = (topology, problems)
+        return problems
 
     def metrics(self) -> str:
         """Return all counters in Prometheus's text format."""

@@ -63,12 +63,18 @@ class Pool:
             return connection
         return None
 
-    def connect(self, origin: Origin, on_connected: OnConnected) -> asyncio.Task[None]:
+    def connect(
+        self, origin: Origin, on_connected: OnConnected, timeout_s: float | None = None
+    ) -> asyncio.Task[None]:
         """Open a new connection and hand it, or the failure, to the callback.
 
+        timeout_s: less than the limits say, where there is another choice.
         Returns the attempt: cancelling it before it ends makes no call.
         """
-        task = self._loop.create_task(self._connect(origin, on_connected))
+        limit_s = self._limits.connect_timeout_s
+        if timeout_s is not None:
+            limit_s = min(limit_s, timeout_s)
+        task = self._loop.create_task(self._connect(origin, on_connected, limit_s))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
         return task
@@ -151,9 +157,9 @@ class Pool:
         else:
             idle.append(connection)
 
-    async def _connect(self, origin: Origin, on_connected: OnConnected) -> None:
+    async def _connect(self, origin: Origin, on_connected: OnConnected, timeout_s: float) -> None:
         try:
-            async with asyncio.timeout(self._limits.connect_timeout_s):
+            async with asyncio.timeout(timeout_s):
                 _, connection = await self._loop.create_connection(
                     lambda: ClientConnection(self._loop, origin, self._limits, self._release),
                     origin.host,

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import re
+import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from support.mirror import ListTap
@@ -214,3 +215,17 @@ async def serving(plane: DataPlane, *backends: Backend) -> AsyncIterator[DataPla
 def nobody() -> Instance:
     """Return an instance that refuses connections."""
     return Instance("http", "127.0.0.1", free_port())
+
+
+@contextlib.contextmanager
+def full_backlog() -> Iterator[Instance]:
+    """Give an instance that answers no connection: what its backlog holds is never accepted."""
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(2):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        yield Instance("http", *listening.getsockname())

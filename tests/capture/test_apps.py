@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from data_plane import Backend, DataPlane, exchange, nobody, serving
+from data_plane import Backend, DataPlane, exchange, full_backlog, nobody, serving
 
 from mirrorproxy.capture.apps import problem
 from mirrorproxy.capture.recorder import ServicePolicy
@@ -144,6 +144,17 @@ async def test_a_request_goes_on_where_an_instance_refuses() -> None:
         assert "failed_connect_refused" not in plane.counts
         assert {tap.upstream.port for tap in plane.recorder.taps} == {a.instance.port}
         assert [tap.ends for tap in plane.recorder.taps] == [["finished"]] * 6
+
+
+async def test_an_instance_that_says_nothing_is_not_waited_for_long() -> None:
+    """A firewall that drops packets costs its client a second, not the whole time-out of 5 s."""
+    a = Backend("a")
+    with full_backlog() as silent:
+        async with serving(DataPlane(), a) as plane:
+            plane.serve(app("orders", silent, a))
+            async with asyncio.timeout(4):
+                assert await plane.ask("X-Mirrorproxy-App: orders") == (200, "a")
+            assert plane.counts["upstream_elsewhere"] == 1
 
 
 async def test_when_all_refuse_the_request_fails_once() -> None:

@@ -11,11 +11,20 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 
 import msgspec
 
 from mirrorproxy.errors import SourceError
-from mirrorproxy.record import VERSION, BodyEncoding, Exchange, Request, Response
+from mirrorproxy.record import (
+    VERSION,
+    BodyEncoding,
+    Credential,
+    Exchange,
+    HeaderList,
+    Request,
+    Response,
+)
 
 MAX_LINE_BYTES = 900 * 1024
 """A longer line has its body in an object of its own: Firehose takes 1,000 KiB a record."""
@@ -47,6 +56,24 @@ class _Versioned(msgspec.Struct):
 
 
 _version_decoder = msgspec.json.Decoder(_Versioned)
+
+
+def encode_text(text: str) -> bytes:
+    """Return a text as JSON, for those who write a line from parts.
+
+    Raises ValueError if it has no UTF-8 form (a lone surrogate).
+    """
+    return _encoder.encode(text)
+
+
+def encode_credentials(credentials: Sequence[Credential]) -> bytes:
+    """Return credentials as they stand between a record's brackets."""
+    return _encoder.encode(credentials)[1:-1]
+
+
+def encode_headers(headers: HeaderList) -> bytes:
+    """Return a header list as JSON."""
+    return _encoder.encode(headers)
 
 
 def encode_line(exchange: Exchange) -> bytes:
@@ -99,6 +126,17 @@ def encode_body(data: bytes) -> tuple[str, BodyEncoding] | tuple[None, None]:
         return data.decode("utf-8"), "utf8"
     except UnicodeDecodeError:
         return base64.b64encode(data).decode("ascii"), "base64"
+
+
+def body_members(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return a body that is not empty as members of a message in a line, to be joined.
+
+    Each member stands behind its comma.
+    """
+    try:
+        return b',"body":', _encoder.encode(data.decode("utf-8")), b',"body_encoding":"utf8"'
+    except UnicodeDecodeError:
+        return b',"body":"', base64.b64encode(data), b'","body_encoding":"base64"'
 
 
 def body_of(message: Request | Response) -> bytes:

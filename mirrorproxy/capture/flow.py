@@ -16,7 +16,7 @@ from typing import Protocol
 from mirrorproxy.capture.routes import Route
 from mirrorproxy.capture.tap import IGNORED, Tap
 from mirrorproxy.http1.body import last_chunk
-from mirrorproxy.http1.client import ClientConnection, Failure, Receiver
+from mirrorproxy.http1.client import ClientConnection, Failure
 from mirrorproxy.http1.grammar import CHUNKED, fields
 from mirrorproxy.http1.handler import Handler
 from mirrorproxy.http1.heads import RequestHead, ResponseHead
@@ -43,7 +43,7 @@ class Plane(Protocol):
     pool_of: Callable[[Route], Pool]
 
 
-class Flow(Receiver, Handler):
+class Flow(Handler):
     """One request on its way: the handler of the client's side, the receiver of the upstream's."""
 
     # Defaults, so that making a flow stores only what differs.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from mirrorproxy import keys, sampling
-from mirrorproxy.capture.assemble import RecordTooLarge, assemble
+from mirrorproxy.capture.assemble import Assembler, RecordTooLarge
 from mirrorproxy.capture.breaker import SLOW_APPEND_S, Breaker, Complaints
 from mirrorproxy.capture.facts import Facts, facts_of, is_recorded_text, session_key
 from mirrorproxy.capture.filters import Filters
@@ -55,13 +55,17 @@ _REPLAY_NAME = REPLAY_HEADER.lower()
 
 
 class Sealing:
-    """A sealer, and the lines that it has read: made once for all services that share it."""
+    """A sealer with what it has read: made once for all services that share it.
 
-    __slots__ = ("lines", "sealer")
+    assembler: of the recorder that uses it, once it has.
+    """
+
+    __slots__ = ("assembler", "lines", "sealer")
 
     def __init__(self, sealer: Sealer) -> None:
         self.sealer = sealer
         self.lines = LineReader(sealer.line)
+        self.assembler: Assembler | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +116,10 @@ class Recorder:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sealing = Sealing(sealer)
+        self._node = node
         self._writer = writer
         self._slot = slot
         self._store_captured = captured_store(slot)
-        self._node = node
         self._policies = dict(policies or {})
         self._default_policy = ServicePolicy()
         self._trust_forwarded = trust_forwarded
@@ -225,25 +229,18 @@ class Recorder:
             self.drop(blocked)
             return
         sealing = policy.sealing or self._sealing
-        exchange, line, commit = assemble(
-            tap,
-            facts,
-            self._id_of(tap),
-            sealer=sealing.sealer,
-            lines=sealing.lines,
-            open_body=self._open_body,
-            node=self._node,
-            duration_us=duration_us,
-            failure=failure,
-        )
-        if commit is not None:
+        assembler = sealing.assembler
+        if assembler is None:
+            assembler = Assembler(sealing.sealer, sealing.lines, self._open_body, self._node)
+            sealing.assembler = assembler
+        record = assembler.assemble(tap, facts, self._id_of(tap), duration_us, failure)
+        if record.commit is not None:
             # Before the record that names it; a body without a record is swept later.
-            commit()
-        self._append(line)
-        request, response = exchange.request, exchange.response
-        if request.omitted or (response is not None and response.omitted):
+            record.commit()
+        self._append(record.line)
+        if record.is_unsealable:
             self._slot[_UNSEALABLE] += 1
-        if request.truncated:
+        if record.is_truncated:
             self._slot[_TRUNCATED] += 1
 
     def drop(self, reason: str) -> None:
@@ -294,7 +291,6 @@ class Recorder:
             head = tap.head
             tap.facts = facts_of(
                 self._sealing_of(tap).lines.read(head.lines),
-                head.connection_options(),
                 tap.peer,
                 trust_forwarded=self._trust_forwarded,
             )

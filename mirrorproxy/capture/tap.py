@@ -7,9 +7,9 @@ once, and the request goes on.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Concatenate, ParamSpec, Protocol
+from typing import Protocol
+
+from mypy_extensions import mypyc_attr
 
 from mirrorproxy.capture.facts import Facts
 from mirrorproxy.capture.tee import RequestBody, ResponseBody
@@ -17,12 +17,11 @@ from mirrorproxy.http1.heads import RequestHead, ResponseHead
 from mirrorproxy.http1.origin import Origin
 from mirrorproxy.record import HeaderList
 
-_P = ParamSpec("_P")
-
 _SMALL_BODY = 8 * 1024
 """Bytes of a body that are kept without asking for memory: 80 MB at 10,000 requests in flight."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Tap:
     """The tap of a request that is not recorded: takes everything, keeps nothing."""
 
@@ -82,24 +81,6 @@ class Keeper(Protocol):
         """Count and report an exchange that is not recorded because of an error."""
 
 
-def _never_raises(
-    method: Callable[Concatenate[ExchangeTap, _P], None],
-) -> Callable[Concatenate[ExchangeTap, _P], None]:
-    """Make any error end the tap: the one place where failures of capturing are caught."""
-
-    @functools.wraps(method)
-    def guarded(tap: ExchangeTap, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
-        if tap.is_closed:
-            return
-        try:
-            method(tap, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - nothing in capturing may reach the request
-            tap.close()
-            tap.keeper.drop_for(error)
-
-    return guarded
-
-
 class ExchangeTap(Tap):
     """The tap of a request that is to be recorded.
 
@@ -154,11 +135,15 @@ class ExchangeTap(Tap):
         else:
             self._add(data)
 
-    @_never_raises
     def _add(self, data: bytes) -> None:
-        if self.body is None:
-            self.body = self.keeper.new_body(self)
-        self.body.add(data)
+        if self.is_closed:
+            return
+        try:
+            if self.body is None:
+                self.body = self.keeper.new_body(self)
+            self.body.add(data)
+        except Exception as error:  # noqa: BLE001 - see `_give_up`
+            self._give_up(error)
 
     def request_end(self, trailers: HeaderList | None = None) -> None:
         """See `Tap`."""
@@ -171,9 +156,15 @@ class ExchangeTap(Tap):
         if self.keeper.keeps_answers(self.service):
             self._begin_answer(head)
 
-    @_never_raises
     def _begin_answer(self, head: ResponseHead) -> None:
-        self.response_body = self.keeper.new_response_body(head)
+        if self.is_closed:
+            return
+        try:
+            if self.response_body is not None:  # of another head, which this one takes back
+                self.response_body.release()
+            self.response_body = self.keeper.new_response_body(head)
+        except Exception as error:  # noqa: BLE001 - see `_give_up`
+            self._give_up(error)
 
     def response_data(self, data: bytes) -> None:
         """See `Tap`."""
@@ -185,23 +176,34 @@ class ExchangeTap(Tap):
         """See `Tap`."""
         self.response_trailers = trailers
 
-    @_never_raises
     def finish(self, duration_us: int) -> None:
         """See `Tap`."""
-        self.keeper.keep(self, duration_us, None)
-        self.close()
+        self._keep(duration_us, None)
 
-    @_never_raises
     def fail(self, kind: str, duration_us: int) -> None:
         """See `Tap`."""
-        self.keeper.keep(self, duration_us, kind)
-        self.close()
+        self._keep(duration_us, kind)
 
-    @_never_raises
+    def _keep(self, duration_us: int, failure: str | None) -> None:
+        if self.is_closed:
+            return
+        try:
+            self.keeper.keep(self, duration_us, failure)
+        except Exception as error:  # noqa: BLE001 - see `_give_up`
+            self._give_up(error)
+        else:
+            self.close()
+
     def abandon(self, reason: str) -> None:
         """See `Tap`."""
+        if not self.is_closed:
+            self.close()
+            self.keeper.drop(reason)
+
+    def _give_up(self, error: Exception) -> None:
+        """End the tap because of an error: nothing in capturing may reach the request."""
         self.close()
-        self.keeper.drop(reason)
+        self.keeper.drop_for(error)
 
     def close(self) -> None:
         """Give back what is held; whatever is told from now on is ignored."""

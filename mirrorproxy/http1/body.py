@@ -27,6 +27,9 @@ _FORBIDDEN_TRAILERS = frozenset({"content-length", "transfer-encoding", "host"})
 
 LAST_CHUNK = b"0\r\n\r\n"
 
+# Where a chunked body is: in a size line, in a chunk, behind one, behind the last one.
+_SIZE, _DATA, _DATA_END, _TRAILERS = range(4)
+
 
 class BodyDecoder(Protocol):
     """Takes a body out of its framing."""
@@ -89,14 +92,12 @@ class ChunkedDecoder:
         "_status", "done", "trailers",
     )  # fmt: skip
 
-    _SIZE, _DATA, _DATA_END, _TRAILERS = range(4)
-
     def __init__(self, status: int, max_trailer_bytes: int = 65536) -> None:
         self.done = False
         self.trailers = b""
         self._status = status
         self._max_trailers = max_trailer_bytes
-        self._state = self._SIZE
+        self._state = _SIZE
         self._remaining = 0
         self._held = b""  # the unfinished line: a size, a line's end, or trailers
         self._extension_bytes = 0
@@ -110,17 +111,17 @@ class ChunkedDecoder:
             self._held = b""
         position, end = 0, len(data)
         while position < end:
-            if self._state == self._DATA:
+            if self._state == _DATA:
                 stop = min(end, position + self._remaining)
                 pieces.append(data[position:stop])
                 self._remaining -= stop - position
                 position = stop
                 if self._remaining == 0:
-                    self._state = self._DATA_END
+                    self._state = _DATA_END
                 continue
-            if self._state == self._SIZE:
+            if self._state == _SIZE:
                 taken = self._size_line(data, position)
-            elif self._state == self._DATA_END:
+            elif self._state == _DATA_END:
                 taken = self._data_end(data, position)
             else:
                 taken = self._trailer_lines(data, position)
@@ -148,12 +149,12 @@ class ChunkedDecoder:
         if self._extension_bytes > _MAX_EXTENSIONS:
             raise PeerError(self._status, "too many chunk extensions")
         self._remaining = int(size, 16)
-        self._state = self._DATA if self._remaining else self._TRAILERS
+        self._state = _DATA if self._remaining else _TRAILERS
         return line_end + 1 - start
 
     def _data_end(self, data: bytes, start: int) -> int:
         if data.startswith(b"\r\n", start):
-            self._state = self._SIZE
+            self._state = _SIZE
             return 2
         if data[start:] != b"\r":
             raise PeerError(self._status, "a chunk longer than its size")

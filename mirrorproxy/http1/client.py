@@ -12,6 +12,8 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
+from mypy_extensions import mypyc_attr
+
 from mirrorproxy.errors import PeerError
 from mirrorproxy.http1.body import BodyDecoder, CloseDecoder, decoder
 from mirrorproxy.http1.deadlines import NEVER
@@ -32,6 +34,7 @@ class Failure(NamedTuple):
     detail: str
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Receiver:
     """What a connection tells whoever sent the request. All are plain callbacks in the loop.
 

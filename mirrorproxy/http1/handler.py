@@ -5,9 +5,18 @@ A server's counterpart of `client.Receiver`. Owns nothing.
 
 from __future__ import annotations
 
+from mypy_extensions import mypyc_attr
 
-class Handler:
-    """Answers one request. All methods are plain callbacks in the loop."""
+from mirrorproxy.http1.client import Receiver
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Handler(Receiver):
+    """Answers one request. All methods are plain callbacks in the loop.
+
+    A proxy's handler asks another server and hands its answer on, so that it is
+    a receiver too; compiled classes have one base.
+    """
 
     __slots__ = ()
 

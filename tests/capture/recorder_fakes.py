@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 from mirrorproxy.capture.recorder import Recorder, ServicePolicy
 from mirrorproxy.capture.tee import TeeLimits
-from mirrorproxy.codec import decode_line
+from mirrorproxy.codec import decode_line, encode_line
 from mirrorproxy.http1.heads import parse_request, parse_response
 from mirrorproxy.http1.origin import Origin
 from mirrorproxy.metrics import FIELDS, volatile_slot
@@ -140,6 +140,8 @@ class FakeWriter:
         self.clock.now += self.takes_s
         if self.error:
             raise self.error
+        # Lines are joined from parts: each has to be what the encoder of records makes.
+        assert line == encode_line(decode_line(line))
         self.created_us, self.seq = 1_700_000_000_000_000, 1
         self.size += len(line)
         self.lines.append(line)

@@ -39,7 +39,7 @@ def test_folders_beside_the_package_are_no_packages(repository, folder):
 def test_only_the_package_is_packaged(repository):
     """A wheel holds mirrorproxy and nothing beside it."""
     project = tomllib.loads((repository / "pyproject.toml").read_text())
-    assert project["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": ["mirrorproxy"]}
+    assert project["tool"]["setuptools"]["packages"]["find"] == {"include": ["mirrorproxy*"]}
     assert project["project"]["version"] == __version__
 
 

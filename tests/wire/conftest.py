@@ -11,17 +11,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from findings import mark
 from support.mirror import FAST_LOOP, Mirror
 from support.origin import RawOrigin
 from support.stage import Stage
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that stand in `findings` by their own name."""
-    for item in items:
-        for one in mark(item.name):
-            item.add_marker(one)
 
 
 @pytest.fixture(params=[FAST_LOOP, asyncio.new_event_loop], ids=["uvloop", "asyncio"])

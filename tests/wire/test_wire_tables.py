@@ -13,7 +13,6 @@ import cases_heads
 import cases_responses
 import pytest
 from _pytest.mark.structures import ParameterSet
-from findings import mark
 from support.conformance import (
     RequestCase,
     ResponseCase,
@@ -35,7 +34,7 @@ _CLIENT = ClientLimits(response_timeout_s=2)
 
 
 def _params(cases: Iterable[RequestCase] | Iterable[ResponseCase]) -> list[ParameterSet]:
-    return [pytest.param(case, id=case.name, marks=mark(case.name)) for case in cases]
+    return [pytest.param(case, id=case.name) for case in cases]
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["default", "strict"])

@@ -71,8 +71,8 @@ class Assembler:
         self._sealer = sealer
         self._lines = lines
         self._open_body = open_body
-        self._inline = b'","via":"inline","node":%b,"started_us":' % encode_text(node)
-        self._copied = b'","via":"tap","node":%b,"started_us":' % encode_text(node)
+        self._via_inline = b'","via":"inline","node":%b,"started_us":' % encode_text(node)
+        self._via_tap = b'","via":"tap","node":%b,"started_us":' % encode_text(node)
         # Services, upstreams and clients come again and again.
         self._text = Remembered(encode_text).__getitem__
 
@@ -93,7 +93,7 @@ class Assembler:
         parts = [
             b'{"v":%d,"id":"' % VERSION, record_id.encode(),
             b'","service":', text(tap.service)[:-1],
-            self._inline if tap.upstream else self._copied,
+            self._via_inline if tap.upstream else self._via_tap,
             b'%d,"duration_us":%d,"client":' % (tap.started_us, duration_us),
             text(facts.client), b',"scheme":"', facts.scheme.encode(),
             b'","upstream":', text(tap.upstream),

@@ -30,10 +30,11 @@ import msgspec
 from mirrorproxy.capture.child import DRAIN, receive_settings
 from mirrorproxy.capture.claim import COUNTERS, SLOT_LOCKS
 from mirrorproxy.capture.filters import Filters
+from mirrorproxy.capture.app_follower import AppFollower
 from mirrorproxy.capture.follower import Follower, load_position, position_file
 from mirrorproxy.capture.log_recorder import LogRecorder
 from mirrorproxy.capture.proxy import Proxy
-from mirrorproxy.capture.recorder import Recorder, ServicePolicy
+from mirrorproxy.capture.recorder import Recorder, Sealing, ServicePolicy
 from mirrorproxy.capture.routes import Route, Routes
 from mirrorproxy.capture.seal import Sealer
 from mirrorproxy.capture.seal_key import from_hex
@@ -42,9 +43,11 @@ from mirrorproxy.capture.seal_record import RecordSealer
 from mirrorproxy.capture.settings import (
     FilterSettings,
     FollowerSettings,
+    Mode,
     ServiceSettings,
     ShipperSettings,
     SpoolSettings,
+    TlsSettings,
     WorkerSettings,
 )
 from mirrorproxy.capture.slots import SLOTS, SlotLocks
@@ -116,12 +119,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("kind", choices=["worker", "follower", "shipper"])
     parser.add_argument("--control", type=int, required=True, metavar="FD")
     parser.add_argument("--listen", type=int, metavar="FD")
+    parser.add_argument("--tap", type=int, metavar="FD")
     args = parser.parse_args(argv)
     control = socket.socket(fileno=args.control)
     try:
         settings = receive_settings(control)
         if args.kind == "worker":
-            return _run_worker(settings, socket.socket(fileno=args.listen), control)
+            tap = None if args.tap is None else socket.socket(fileno=args.tap)
+            return _run_worker(settings, socket.socket(fileno=args.listen), tap, control)
         if args.kind == "follower":
             return _run_follower(settings, control)
         return _run_shipper(settings, control)
@@ -142,7 +147,9 @@ def configure_logging(level: str, who: str) -> None:
     )
 
 
-def _run_worker(data: bytes, listening: socket.socket, control: socket.socket) -> int:
+def _run_worker(
+    data: bytes, listening: socket.socket, tap: socket.socket | None, control: socket.socket
+) -> int:
     settings = msgspec.json.decode(data, type=WorkerSettings)
     configure_logging(settings.log_level, f"worker {settings.slot}")
     _allow_many_files()
@@ -152,24 +159,44 @@ def _run_worker(data: bytes, listening: socket.socket, control: socket.socket) -
         log.error("slot %d is held by another process", settings.slot)
         return EXIT_FAILED
     slot = CounterFile(spool / COUNTERS, SLOTS).slot(settings.slot)
-    _run_loop(_work(settings, listening, control, slot))
+    _run_loop(_work(settings, listening, tap, control, slot))
     locks.close()
     return 0
 
 
 async def _work(
-    settings: WorkerSettings, listening: socket.socket, control: socket.socket, slot: Slot
+    settings: WorkerSettings,
+    listening: socket.socket,
+    tap: socket.socket | None,
+    control: socket.socket,
+    slot: Slot,
 ) -> None:
     writer = _writer(settings.spool, settings.slot, slot)
-    pools = {service.name: _pool(service, settings) for service in settings.services}
+    pools = {
+        service.name: _pool(settings, service.upstream, service.tls)
+        for service in settings.services
+    }
+    # Of all apps together: it keeps connections by origin.
+    apps_pool = _apps_pool(settings)
+    routes = [_route(service) for service in settings.services]
+    recorder = _recorder(settings, writer, slot)
     proxy = Proxy(
-        Routes([_route(service) for service in settings.services]),
-        _recorder(settings, writer, slot),
-        lambda route: pools[route.service],
+        Routes(routes),
+        recorder,
+        lambda route: pools.get(route.service, apps_pool),
         settings.server,
         slot,
         strict=settings.strict,
     )
+    follower = AppFollower(
+        proxy,
+        recorder,
+        apps_pool,
+        static=routes,
+        policies={service.name: _policy(service) for service in settings.services},
+        sealing_of=lambda names: Sealing(_sealer(settings, names)),
+    )
+    follower.apply(settings.live)
     worker = Worker(
         proxy,
         listening,
@@ -177,6 +204,8 @@ async def _work(
         slot,
         drain_timeout_s=settings.drain_timeout_s,
         orphan_s=settings.orphan_s,
+        tap=tap,
+        follow=follower.hear,
     )
     # What is loaded by now stays for good: collections need not walk over it again.
     gc.collect()
@@ -185,7 +214,7 @@ async def _work(
         await worker.run()
     finally:
         writer.close()
-        for pool in pools.values():
+        for pool in (*pools.values(), apps_pool):
             await pool.close()
 
 
@@ -201,16 +230,31 @@ def _writer(spool: SpoolSettings, number: int, slot: Slot) -> SegmentWriter:
 
 
 def _recorder(settings: WorkerSettings, writer: SegmentWriter, slot: Slot) -> Recorder:
-    policy = SealPolicy(**msgspec.structs.asdict(settings.seal))
     return Recorder(
-        sealer=Sealer(policy, from_hex(settings.seal_key)),
+        sealer=_sealer(settings),
         writer=writer,
         slot=slot,
         node=f"{settings.name}/{settings.slot}",
-        policies={service.name: _policy(service) for service in settings.services},
         trust_forwarded=not settings.strict,
         limits=TeeLimits(body=settings.spool.body_limit_bytes),
     )
+
+
+def _sealer(settings: WorkerSettings, names: Sequence[str] = ()) -> Sealer:
+    """Return what seals. names: of further secrets, lower-case; they win over a `keep`."""
+    seal = settings.seal
+    policy = SealPolicy(
+        headers=_also_secret(seal.headers, names),
+        cookies=_also_secret(seal.cookies, names),
+        fields=_also_secret(seal.fields, names),
+        basic_user=seal.basic_user,
+    )
+    return Sealer(policy, from_hex(settings.seal_key))
+
+
+def _also_secret(modes: Mapping[str, Mode], names: Sequence[str]) -> dict[str, Mode]:
+    sealed: dict[str, Mode] = {name: "seal" for name in names if modes.get(name) != "drop"}
+    return {**modes, **sealed}
 
 
 class _Rising:
@@ -242,14 +286,20 @@ def _policy(service: ServiceSettings) -> ServicePolicy:
     )
 
 
-def _pool(service: ServiceSettings, settings: WorkerSettings) -> Pool:
-    if not service.upstream.lower().startswith("https:"):
+def _pool(settings: WorkerSettings, upstream: str, tls: TlsSettings) -> Pool:
+    if not upstream.lower().startswith("https:"):
         return Pool(settings.client)
-    context = ssl.create_default_context(cafile=service.tls.ca_file)
-    if not service.tls.verify:
+    context = ssl.create_default_context(cafile=tls.ca_file)
+    if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return Pool(settings.client, context)
+
+
+def _apps_pool(settings: WorkerSettings) -> Pool:
+    tls = settings.upstream_tls
+    # By default the pool loads the system's authorities itself, once an instance needs them.
+    return Pool(settings.client) if tls == TlsSettings() else _pool(settings, "https:", tls)
 
 
 def _allow_many_files() -> None:

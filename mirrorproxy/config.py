@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 
 from mirrorproxy import yamlfile
-from mirrorproxy.capture.listeners import Address, parse_address
+from mirrorproxy.capture.listeners import Address
 from mirrorproxy.capture.routes import Route, Routes
 from mirrorproxy.capture.settings import (
     LogSettings,
@@ -29,11 +29,26 @@ from mirrorproxy.capture.settings import (
     TlsSettings,
 )
 from mirrorproxy.capture.slots import MAX_WORKERS
+from mirrorproxy.config_consul import (
+    DRAIN_WAIT_S,
+    ConsulConfig,
+    ConsulSettings,
+    resolve_consul,
+)
+from mirrorproxy.config_limits import (
+    Fail,
+    LimitsConfig,
+    Part,
+    Place,
+    address_of,
+    client_limits,
+    server_limits,
+    size_of,
+    time_of,
+)
 from mirrorproxy.config_record import (
     AccessLogConfig,
-    Fail,
     FilterConfig,
-    Part,
     resolve_filters,
     resolve_log,
     texts,
@@ -45,7 +60,6 @@ from mirrorproxy.units import Bytes, Seconds, format_size
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_Path = tuple[str | int, ...]
 
 
 class MatchConfig(Part, frozen=True):
@@ -56,7 +70,7 @@ class MatchConfig(Part, frozen=True):
 
 
 class TlsConfig(Part, frozen=True):
-    """`services[].tls`: how an https upstream is verified."""
+    """`services[].tls`, `upstream_tls`: how an https upstream is verified."""
 
     verify: bool = True
     ca_file: str | None = None
@@ -102,21 +116,6 @@ class SealConfig(Part, frozen=True):
     basic_user: Literal["seal", "keep"] = "seal"
 
 
-class LimitsConfig(Part, frozen=True):
-    """`limits`: what clients and upstreams may do."""
-
-    request_head: Bytes = Bytes(ServerLimits().max_head_bytes)
-    head_timeout: Seconds = Seconds(ServerLimits().head_timeout_s)
-    body_timeout: Seconds = Seconds(ServerLimits().body_timeout_s)
-    send_timeout: Seconds = Seconds(ServerLimits().send_timeout_s)
-    idle_timeout: Seconds = Seconds(ServerLimits().idle_timeout_s)
-    response_head: Bytes = Bytes(ClientLimits().max_head_bytes)
-    connect_timeout: Seconds = Seconds(ClientLimits().connect_timeout_s)
-    response_timeout: Seconds | None = None
-    upstream_idle_timeout: Seconds = Seconds(ClientLimits().idle_timeout_s)
-    upstream_idle_connections: int = ClientLimits().max_idle
-
-
 class CaptureConfig(Part, frozen=True):
     """The whole file. None: not said; a default or an option decides."""
 
@@ -125,6 +124,9 @@ class CaptureConfig(Part, frozen=True):
     to: str | None = None
     services: tuple[ServiceConfig, ...] = ()
     access_log: AccessLogConfig = AccessLogConfig()
+    tap: str | None = None
+    consul: ConsulConfig = ConsulConfig()
+    upstream_tls: TlsConfig = TlsConfig()
     name: str | None = None
     workers: int | None = None
     admin: str = "127.0.0.1:9808"
@@ -133,18 +135,23 @@ class CaptureConfig(Part, frozen=True):
     roll: RollConfig = RollConfig()
     seal: SealConfig = SealConfig()
     limits: LimitsConfig = LimitsConfig()
+    drain_wait: Seconds | None = None
     drain_timeout: Seconds = Seconds(10)
     ship_timeout: Seconds = Seconds(30)
     log_level: LogLevel = "info"
 
 
 class CaptureSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a capture needs, complete and checked. admin: None for no admin server.
+    """Everything a capture needs, complete and checked.
 
-    access_log: the log that is followed; then nothing listens, and there are no services.
+    admin, tap, consul: None for no admin server, no tap and no Consul. access_log:
+    the log that is followed; then nothing listens, and there are no services.
     """
 
     listen: Address | None
+    tap: Address | None
+    consul: ConsulSettings | None
+    upstream_tls: TlsSettings
     admin: Address | None
     to: str
     services: tuple[ServiceSettings, ...]
@@ -159,6 +166,7 @@ class CaptureSettings(msgspec.Struct, frozen=True, kw_only=True):
     seal_key_file: str | None
     server: ServerLimits
     client: ClientLimits
+    drain_wait_s: float
     drain_timeout_s: float
     ship_timeout_s: float
     log_level: LogLevel
@@ -187,14 +195,18 @@ def resolve(config: CaptureConfig, fail: Fail) -> CaptureSettings:
     if log is None:
         if config.listen is None:
             raise fail("say where to listen: HOST:PORT", ("listen",))
-        listen = _address(config.listen, ("listen",), fail)
+        listen = address_of(config.listen, ("listen",), fail)
     if config.to is None:
         raise fail("say where the capture goes: a directory", ("to",))
+    consul = resolve_consul(config.consul, fail)
     if log is not None:
         _check_alone(config, fail)
-    elif not config.services:
+    elif not config.services and consul is None:
         raise fail("say what to forward to: a URL", ("services",))
-    admin = None if config.admin == "off" else _address(config.admin, ("admin",), fail)
+    if config.strict and consul is not None:
+        # Traefik says whose a request is by a header that strict does not believe.
+        raise fail("not with Consul: Traefik faces the clients then", ("strict",))
+    admin = None if config.admin == "off" else address_of(config.admin, ("admin",), fail)
     default_workers = 1 if log else os.cpu_count() or 1
     workers = default_workers if config.workers is None else config.workers
     if not 1 <= workers <= MAX_WORKERS:
@@ -204,6 +216,9 @@ def resolve(config: CaptureConfig, fail: Fail) -> CaptureSettings:
         raise fail("a name has letters, digits, '.', '_' and '-', 63 at most", ("name",))
     return CaptureSettings(
         listen=listen,
+        tap=None if config.tap is None else address_of(config.tap, ("tap",), fail),
+        consul=consul,
+        upstream_tls=_tls(config.upstream_tls, ("upstream_tls",), fail),
         admin=admin,
         to=config.to,
         services=_services(config.services, listen, fail),
@@ -212,12 +227,13 @@ def resolve(config: CaptureConfig, fail: Fail) -> CaptureSettings:
         workers=workers,
         strict=config.strict,
         spool=_spool(config, fail),
-        roll_bytes=_size(config.roll.size, ("roll", "size"), fail),
-        roll_age_s=_time(config.roll.age, ("roll", "age"), fail),
+        roll_bytes=size_of(config.roll.size, ("roll", "size"), fail),
+        roll_age_s=time_of(config.roll.age, ("roll", "age"), fail),
         seal=_seal(config.seal),
         seal_key_file=config.seal.key_file,
-        server=_server_limits(config.limits, fail),
-        client=_client_limits(config.limits, fail),
+        server=server_limits(config.limits, fail),
+        client=client_limits(config.limits, fail),
+        drain_wait_s=_drain_wait(config),
         drain_timeout_s=float(config.drain_timeout),
         ship_timeout_s=float(config.ship_timeout),
         log_level=config.log_level,
@@ -230,9 +246,17 @@ def _check_alone(config: CaptureConfig, fail: Fail) -> None:
         ("listen", config.listen is not None),
         ("services", bool(config.services)),
         ("workers", config.workers is not None),
+        ("tap", config.tap is not None),
+        ("consul", config.consul != ConsulConfig()),
     ):
         if is_given:
             raise fail("not beside an access log: start another capture for it", (key,))
+
+
+def _drain_wait(config: CaptureConfig) -> float:
+    if config.drain_wait is not None:
+        return float(config.drain_wait)
+    return DRAIN_WAIT_S if config.consul.url is not None else 0.0
 
 
 def _services(
@@ -244,14 +268,14 @@ def _services(
     catch_all: str | None = None
     resolved = []
     for index, service in enumerate(services):
-        at: _Path = ("services", index)
+        at: Place = ("services", index)
         if not _NAME.fullmatch(service.name):
             raise fail("a name has letters, digits, '.', '_' and '-', 63 at most", (*at, "name"))
-        if service.name in names:
+        if service.name.lower() in names:  # X-Mirrorproxy-App names them, case aside
             raise fail("two services have this name", (*at, "name"))
         if catch_all is not None:
             raise fail(f"never reached: {catch_all} before it takes every request", at)
-        names.add(service.name)
+        names.add(service.name.lower())
         resolved.append(_service(service, at, listen, fail))
         if not resolved[-1].hosts and not resolved[-1].paths:
             catch_all = service.name
@@ -260,7 +284,7 @@ def _services(
 
 def _service(
     service: ServiceConfig,
-    at: _Path,
+    at: Place,
     listen: Address | None,
     fail: Fail,
 ) -> ServiceSettings:
@@ -280,11 +304,10 @@ def _service(
     filters = resolve_filters(service.record, (*at, "record"), fail)
     if service.tls != TlsConfig() and origin.scheme != "https":
         raise fail("the upstream is not https", (*at, "tls"))
-    _check_authorities(service.tls.ca_file, (*at, "tls", "ca_file"), fail)
     return ServiceSettings(
         name=service.name,
         upstream=service.upstream,
-        tls=TlsSettings(verify=service.tls.verify, ca_file=service.tls.ca_file),
+        tls=_tls(service.tls, (*at, "tls"), fail),
         hosts=hosts,
         paths=paths,
         percent=service.percent,
@@ -294,15 +317,16 @@ def _service(
     )
 
 
-def _check_authorities(path: str | None, at: _Path, fail: Fail) -> None:
-    if path is None:
-        return
-    try:
-        ssl.create_default_context(cafile=path)
-    except ssl.SSLError:
-        raise fail(f"{path} holds no PEM certificates", at) from None
-    except OSError as error:
-        raise fail(f"{path} cannot be read: {error.strerror}", at) from None
+def _tls(tls: TlsConfig, at: Place, fail: Fail) -> TlsSettings:
+    path = tls.ca_file
+    if path is not None:
+        try:
+            ssl.create_default_context(cafile=path)
+        except ssl.SSLError:
+            raise fail(f"{path} holds no PEM certificates", (*at, "ca_file")) from None
+        except OSError as error:
+            raise fail(f"{path} cannot be read: {error.strerror}", (*at, "ca_file")) from None
+    return TlsSettings(verify=tls.verify, ca_file=path)
 
 
 def _spool(config: CaptureConfig, fail: Fail) -> SpoolSettings:
@@ -317,9 +341,9 @@ def _spool(config: CaptureConfig, fail: Fail) -> SpoolSettings:
         raise fail(f"smaller than one segment (spool.segment, {segment})", (at, "limit"))
     return SpoolSettings(
         directory=directory,
-        limit_bytes=_size(spool.limit, (at, "limit"), fail),
-        segment_bytes=_size(spool.segment, (at, "segment"), fail),
-        segment_age_s=_time(spool.segment_age, (at, "segment_age"), fail),
+        limit_bytes=size_of(spool.limit, (at, "limit"), fail),
+        segment_bytes=size_of(spool.segment, (at, "segment"), fail),
+        segment_age_s=time_of(spool.segment_age, (at, "segment_age"), fail),
         body_limit_bytes=int(spool.body_limit),
     )
 
@@ -331,52 +355,6 @@ def _seal(seal: SealConfig) -> SealSettings:
         fields={name.lower(): mode for name, mode in seal.fields.items()},
         basic_user=seal.basic_user == "keep",
     )
-
-
-def _server_limits(limits: LimitsConfig, fail: Fail) -> ServerLimits:
-    return ServerLimits(
-        max_head_bytes=_size(limits.request_head, ("limits", "request_head"), fail),
-        head_timeout_s=_time(limits.head_timeout, ("limits", "head_timeout"), fail),
-        body_timeout_s=_time(limits.body_timeout, ("limits", "body_timeout"), fail),
-        send_timeout_s=_time(limits.send_timeout, ("limits", "send_timeout"), fail),
-        idle_timeout_s=_time(limits.idle_timeout, ("limits", "idle_timeout"), fail),
-    )
-
-
-def _client_limits(limits: LimitsConfig, fail: Fail) -> ClientLimits:
-    timeout_s = None
-    if limits.response_timeout is not None:
-        timeout_s = _time(limits.response_timeout, ("limits", "response_timeout"), fail)
-    if limits.upstream_idle_connections < 0:
-        raise fail("0 or more", ("limits", "upstream_idle_connections"))
-    return ClientLimits(
-        max_head_bytes=_size(limits.response_head, ("limits", "response_head"), fail),
-        connect_timeout_s=_time(limits.connect_timeout, ("limits", "connect_timeout"), fail),
-        response_timeout_s=timeout_s,
-        idle_timeout_s=float(limits.upstream_idle_timeout),
-        max_idle=limits.upstream_idle_connections,
-    )
-
-
-def _size(value: Bytes, at: _Path, fail: Fail) -> int:
-    return int(_positive(value, at, fail))
-
-
-def _time(value: Seconds, at: _Path, fail: Fail) -> float:
-    return float(_positive(value, at, fail))
-
-
-def _positive(value: float, at: _Path, fail: Fail) -> float:
-    if value <= 0:
-        raise fail("more than 0 is needed", at)
-    return value
-
-
-def _address(text: str, at: _Path, fail: Fail) -> Address:
-    try:
-        return parse_address(text)
-    except ValueError as error:
-        raise fail(str(error), at) from None
 
 
 def host_name() -> str:

@@ -12,14 +12,7 @@ import msgspec
 
 from mirrorproxy.capture.filters import Filters
 from mirrorproxy.capture.settings import FilterSettings, LogSettings
-from mirrorproxy.errors import ConfigError
-
-KeyPath = tuple[str | int, ...]
-Fail = Callable[[str, KeyPath], ConfigError]
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mapping of the file; unknown keys are refused."""
+from mirrorproxy.config_limits import Fail, Part, Place
 
 
 class FilterConfig(Part, frozen=True):
@@ -42,7 +35,7 @@ class AccessLogConfig(Part, frozen=True):
     percent_by: Literal["id", "session"] = "id"
 
 
-def resolve_filters(record: FilterConfig, at: KeyPath, fail: Fail) -> FilterSettings:
+def resolve_filters(record: FilterConfig, at: Place, fail: Fail) -> FilterSettings:
     """Return complete filters. at: where they stand. Raises what fail makes."""
     # Case counts in a method (RFC 9110, 9.1): `post` would fit nothing, and nobody would know.
     if any(method != method.upper() for method in texts(record.method)):

@@ -71,7 +71,8 @@ class Assembler:
         self._sealer = sealer
         self._lines = lines
         self._open_body = open_body
-        self._origin = b'","via":"inline","node":%b,"started_us":' % encode_text(node)
+        self._via_inline = b'","via":"inline","node":%b,"started_us":' % encode_text(node)
+        self._via_tap = b'","via":"tap","node":%b,"started_us":' % encode_text(node)
         # Services, upstreams and clients come again and again.
         self._text = Remembered(encode_text).__getitem__
 
@@ -92,7 +93,8 @@ class Assembler:
         parts = [
             b'{"v":%d,"id":"' % VERSION, record_id.encode(),
             b'","service":', text(tap.service)[:-1],
-            self._origin, b'%d,"duration_us":%d,"client":' % (tap.started_us, duration_us),
+            self._via_inline if tap.upstream else self._via_tap,
+            b'%d,"duration_us":%d,"client":' % (tap.started_us, duration_us),
             text(facts.client), b',"scheme":"', facts.scheme.encode(),
             b'","upstream":', text(tap.upstream),
             b',"request":{"method":', text(head.method.decode("latin-1")),
@@ -106,6 +108,8 @@ class Assembler:
             is_unsealable = True
         if failure is not None:
             parts.append(b',"failure":%b' % encode_text(failure))
+        if not tap.upstream:  # a copy: somebody else has seen the answer
+            parts.append(b',"observed":false')
         if found:
             credentials.append(encode_credentials(found))
         if credentials:

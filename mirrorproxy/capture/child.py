@@ -15,7 +15,13 @@ from collections.abc import Sequence
 DRAIN = b"D"
 """Finish what was begun, then exit."""
 
-MAX_SETTINGS_BYTES = 4 << 20
+LIVE = b"L"
+"""What a length and so many bytes behind it say is so from now on; see `live`."""
+
+MAX_SETTINGS_BYTES = 64 << 20
+"""Of settings, and of what follows a word: some hundred thousand instances."""
+
+_WITH_PAYLOAD = frozenset({LIVE})
 
 _STDERR = 2
 _LENGTH = struct.Struct("!I")
@@ -27,6 +33,10 @@ class Child:
     def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
         self._process = process
         self._control = control
+        self._loop = asyncio.get_running_loop()
+        self._unsent: dict[bytes, bytes] = {}  # by word, in order
+        self._half_sent = b""
+        self._is_waiting = False
         self.pid = process.pid
 
     @classmethod
@@ -58,21 +68,46 @@ class Child:
             ours.close()
             raise
         child = cls(process, ours)
-        try:
-            loop = asyncio.get_running_loop()
-            await loop.sock_sendall(ours, _LENGTH.pack(len(settings)) + settings)
-        except OSError:
-            # It died before it had read them; `wait` says how.
-            pass
+        # What it does not read at once is sent while it runs: a child that hangs keeps nobody.
+        child._half_sent = _LENGTH.pack(len(settings)) + settings
+        child._send()
         return child
 
-    def tell(self, word: bytes) -> None:
-        """Send one word of one byte; a child that is gone hears nothing."""
+    def tell(self, word: bytes, payload: bytes | None = None) -> None:
+        """Send one word of one byte, with what belongs to it; a child that is gone hears nothing.
+
+        Never waits: what cannot be sent now goes when there is room, and what
+        was said under the same word and is still unsent is not said at all.
+        payload: for words that have one, `MAX_SETTINGS_BYTES` at most.
+        """
+        framed = word if payload is None else word + _LENGTH.pack(len(payload)) + payload
+        self._unsent.pop(word, None)  # the newest comes last
+        self._unsent[word] = framed
+        if not self._is_waiting:
+            self._send()
+
+    def _send(self) -> None:
         try:
-            self._control.send(word)
+            while self._half_sent or self._unsent:
+                if not self._half_sent:
+                    self._half_sent = self._unsent.pop(next(iter(self._unsent)))
+                sent = self._control.send(self._half_sent)
+                self._half_sent = self._half_sent[sent:]
+        except BlockingIOError:
+            if not self._is_waiting:
+                self._is_waiting = True
+                self._loop.add_writer(self._control.fileno(), self._send)
+            return
         except OSError:
-            # Full or closed: it is dying, which `wait` notices.
-            pass
+            # Closed: it is dying, which `wait` notices.
+            self._unsent.clear()
+            self._half_sent = b""
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
+        if self._is_waiting:
+            self._is_waiting = False
+            self._loop.remove_writer(self._control.fileno())
 
     def kill(self) -> None:
         """End it at once (SIGKILL)."""
@@ -87,6 +122,7 @@ class Child:
             return await self._process.wait()
         finally:
             if self._process.returncode is not None:
+                self._stop_waiting()
                 self._control.close()
 
 
@@ -99,6 +135,37 @@ def receive_settings(control: socket.socket) -> bytes:
     if length > MAX_SETTINGS_BYTES:
         raise ValueError(f"settings of {length} bytes")
     return _exactly(control, length)
+
+
+class Words:
+    """Splits what a supervisor says after the settings into words; for the child's side."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
+        """Return each whole word with what belongs to it, b"" for nothing.
+
+        Raises ValueError if a length is absurd.
+        """
+        self._buffer += data
+        found: list[tuple[bytes, bytes]] = []
+        while self._buffer:
+            word = bytes(self._buffer[:1])
+            start = end = 1
+            if word in _WITH_PAYLOAD:
+                start += _LENGTH.size
+                if len(self._buffer) < start:
+                    break
+                (length,) = _LENGTH.unpack_from(self._buffer, 1)
+                if length > MAX_SETTINGS_BYTES:
+                    raise ValueError(f"a word of {length} bytes")
+                end = start + length
+                if len(self._buffer) < end:
+                    break
+            found.append((word, bytes(self._buffer[start:end])))
+            del self._buffer[:end]
+        return found
 
 
 def _exactly(control: socket.socket, count: int) -> bytes:

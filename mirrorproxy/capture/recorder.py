@@ -54,6 +54,20 @@ _ORIGINS_REMEMBERED = 1024
 _REPLAY_NAME = REPLAY_HEADER.lower()
 
 
+class Sealing:
+    """A sealer with what it has read: made once for all services that share it.
+
+    assembler: of the recorder that uses it, once it has.
+    """
+
+    __slots__ = ("assembler", "lines", "sealer")
+
+    def __init__(self, sealer: Sealer) -> None:
+        self.sealer = sealer
+        self.lines = LineReader(sealer.line)
+        self.assembler: Assembler | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ServicePolicy:
     """What of one service is recorded.
@@ -61,12 +75,14 @@ class ServicePolicy:
     percent: 0 to 100, the share of what the filters take. percent_by: "id"
     chooses each request by itself, "session" keeps or leaves sessions whole.
     response_body: record the bodies of answers that are text and short enough.
+    sealing: in place of the recorder's own, where more is secret than elsewhere.
     """
 
     filters: Filters = field(default_factory=Filters)
     percent: float = 100.0
     percent_by: Literal["id", "session"] = "id"
     response_body: bool = False
+    sealing: Sealing | None = None
 
 
 class _Blocked(Exception):
@@ -99,9 +115,8 @@ class Recorder:
         limits: TeeLimits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._sealer = sealer
-        self._lines = LineReader(sealer.line)
-        self._assembler = Assembler(sealer, self._lines, self._open_body, node)
+        self._sealing = Sealing(sealer)
+        self._node = node
         self._writer = writer
         self._slot = slot
         self._store_captured = captured_store(slot)
@@ -116,12 +131,19 @@ class Recorder:
         self._origin = Remembered[Origin, str](str, _ORIGINS_REMEMBERED).__getitem__
 
     def begin(
-        self, head: RequestHead, *, service: str, upstream: Origin, peer: str, started_us: int
+        self,
+        head: RequestHead,
+        *,
+        service: str,
+        upstream: Origin | None,
+        peer: str,
+        started_us: int,
     ) -> Tap:
         """Return the tap of a request that is about to be forwarded.
 
-        service: its route's name. peer: the address of the other end of the
-        connection. started_us: wall clock at the request's first byte.
+        service: its route's name. upstream: None for a copy, which is not
+        forwarded. peer: the address of the other end of the connection.
+        started_us: wall clock at the request's first byte.
         """
         self._slot[_SEEN] += 1
         try:
@@ -143,7 +165,7 @@ class Recorder:
         self._writer.close()
 
     def _begin(
-        self, head: RequestHead, service: str, upstream: Origin, peer: str, started_us: int
+        self, head: RequestHead, service: str, upstream: Origin | None, peer: str, started_us: int
     ) -> Tap:
         if not head.is_plain and head.values(_REPLAY_NAME):
             self._slot[_REPLAYED] += 1
@@ -156,7 +178,8 @@ class Recorder:
             if reason is not None:
                 self._slot[INDEX[reason]] += 1
                 return IGNORED
-        tap = ExchangeTap(self, head, service, self._origin(upstream), peer, started_us)
+        origin = "" if upstream is None else self._origin(upstream)
+        tap = ExchangeTap(self, head, service, origin, peer, started_us)
         if policy.percent < 100 and not self._is_sampled(tap, policy):
             self._slot[_SAMPLED] += 1
             return IGNORED
@@ -193,7 +216,8 @@ class Recorder:
     def keep(self, tap: ExchangeTap, duration_us: int, failure: str | None) -> None:
         """Record an exchange, or count why not. Raises whatever keeps it from being recorded."""
         facts = self._facts_of(tap)
-        filters = self.policy(tap.service).filters
+        policy = self.policy(tap.service)
+        filters = policy.filters
         if not filters.is_empty:
             reason = filters.of_content_type(facts.content_type) or filters.of_status(
                 tap.response.status if tap.response is not None else None
@@ -204,7 +228,12 @@ class Recorder:
         if self._breaker.is_set and (blocked := self._breaker.reason(self._monotonic())):
             self.drop(blocked)
             return
-        record = self._assembler.assemble(tap, facts, self._id_of(tap), duration_us, failure)
+        sealing = policy.sealing or self._sealing
+        assembler = sealing.assembler
+        if assembler is None:
+            assembler = Assembler(sealing.sealer, sealing.lines, self._open_body, self._node)
+            sealing.assembler = assembler
+        record = assembler.assemble(tap, facts, self._id_of(tap), duration_us, failure)
         if record.commit is not None:
             # Before the record that names it; a body without a record is swept later.
             record.commit()
@@ -252,7 +281,8 @@ class Recorder:
     def _open_spill(self, tap: ExchangeTap) -> Spill:
         facts = self._facts_of(tap)
         file = self._open_body(keys.body_ref(tap.started_us, self._id_of(tap)))
-        return Spill(self._sealer.stream(facts.content_type, facts.content_encoding), file)
+        sealer = self._sealing_of(tap).sealer
+        return Spill(sealer.stream(facts.content_type, facts.content_encoding), file)
 
     # What is made of a head once, when first needed.
 
@@ -260,9 +290,14 @@ class Recorder:
         if tap.facts is None:
             head = tap.head
             tap.facts = facts_of(
-                self._lines.read(head.lines), tap.peer, trust_forwarded=self._trust_forwarded
+                self._sealing_of(tap).lines.read(head.lines),
+                tap.peer,
+                trust_forwarded=self._trust_forwarded,
             )
         return tap.facts
+
+    def _sealing_of(self, tap: ExchangeTap) -> Sealing:
+        return self.policy(tap.service).sealing or self._sealing
 
     def _id_of(self, tap: ExchangeTap) -> str:
         if tap.record_id is None:

@@ -39,7 +39,7 @@ _Compiled = tuple[re.Pattern[str] | None, Route]
 
 
 class Routes:
-    """All routes of a proxy, compiled.
+    """All routes of a proxy, compiled. named: the same by their lower-case names.
 
     Raises ValueError with one line that names the service and the bad pattern.
     """
@@ -56,6 +56,7 @@ class Routes:
                 self._routes.append((route, compile_paths(route.paths)))
             except ValueError as error:
                 raise ValueError(f"service {route.service}: {error}") from None
+        self.named = {route.service.lower().encode(): route for route, _ in self._routes}
         first = self._routes[0] if self._routes else None
         self._only = first[0] if first and not first[0].hosts and not first[0].paths else None
         self._of_host = functools.lru_cache(_HOSTS_REMEMBERED)(self._select)

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from mirrorproxy.capture.live import Live
 from mirrorproxy.capture.liveness import ORPHAN_S
 from mirrorproxy.http1.limits import ClientLimits, ServerLimits
 
@@ -84,7 +85,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """All that a worker knows. slot: its number, set per worker; seal_key: hex digits.
 
     drain_timeout_s: how long what is in flight may take once draining began.
-    orphan_s: how long it goes on serving when its supervisor has died.
+    orphan_s: how long it goes on serving when its supervisor has died. live:
+    what is so when it is started, and may change. upstream_tls: how https
+    instances of apps are verified.
     """
 
     name: str
@@ -98,6 +101,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
     drain_timeout_s: float = 10.0
     orphan_s: float = ORPHAN_S
+    live: Live = Live()
+    upstream_tls: TlsSettings = TlsSettings()
     log_level: str = "info"
 
 

@@ -12,24 +12,24 @@ import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from mirrorproxy.capture.child import DRAIN, Child
+from mirrorproxy.capture.child import DRAIN, LIVE, MAX_SETTINGS_BYTES, Child
+from mirrorproxy.capture.live import Live, encode
 from mirrorproxy.capture.liveness import (
     HEARTBEAT_S,
     ORPHAN_S,
     START_GRACE_S,
-    Restarts,
     Silence,
 )
 from mirrorproxy.capture.slots import SlotLocks, reconcile
+from mirrorproxy.capture.staff import Member, ShipperProcess, Worker, WorkerStatus, manner
 from mirrorproxy.metrics import INDEX, CounterFile
+from mirrorproxy.topology import Topology
 
 log = logging.getLogger(__name__)
-
-State = Literal["starting", "ready", "draining", "waiting", "ended"]
 
 _MARGIN_S = 2.0
 """How much longer than its own time-out a child may take to end before it is killed."""
@@ -40,63 +40,25 @@ _DRAIN_RETRY_S = 0.2
 
 
 class Plan(NamedTuple):
-    """What to run. worker, shipper: commands; worker_settings: by slot; times in seconds."""
+    """What to run. worker, shipper: commands; times in seconds.
+
+    worker_settings: by slot and what is so when the worker is started.
+    """
 
     worker: Sequence[str]
     shipper: Sequence[str]
-    worker_settings: Callable[[int], bytes]
+    worker_settings: Callable[[int, Live], bytes]
     shipper_settings: bytes
     drain_timeout_s: float
     ship_timeout_s: float
-
-
-class WorkerStatus(msgspec.Struct, frozen=True):
-    """One worker as `/status` shows it. lived_s: seconds since its last start."""
-
-    slot: int
-    pid: int
-    state: State
-    restarts: int
-    lived_s: float
-    open_connections: int
-    open_requests: int
-
-
-class ShipperProcess(msgspec.Struct, frozen=True):
-    """The shipper's process as `/status` shows it."""
-
-    pid: int
-    state: State
-    restarts: int
-
-
-class _Member:
-    """One child that must always be there, whichever process it is just now."""
-
-    def __init__(self) -> None:
-        self.child: Child | None = None
-        self.state: State = "waiting"
-        self.restarts = Restarts()
-        self.started = 0.0
-
-    @property
-    def pid(self) -> int:
-        return self.child.pid if self.child else 0
-
-
-class _Worker(_Member):
-    def __init__(self, slot: int, listening: socket.socket | None) -> None:
-        super().__init__()
-        self.slot = slot
-        self.listening = listening
 
 
 class Supervisor:
     """One mirror's processes.
 
     sockets: a listening socket per worker, by slot; None for one that listens to
-    nobody. orphans: slots that
-    workers of an earlier supervisor still hold; their numbers are reconciled
+    nobody. tap_sockets: likewise, for copies; none without a tap. orphans: slots
+    that workers of an earlier supervisor still hold; their numbers are reconciled
     once they let go.
     """
 
@@ -109,19 +71,61 @@ class Supervisor:
         sockets: Mapping[int, socket.socket | None],
         orphans: Sequence[int],
         spool: Path,
+        tap_sockets: Mapping[int, socket.socket] | None = None,
     ) -> None:
         self._plan = plan
         self._counters = counters
         self._locks = locks
         self._orphans = list(orphans)
         self._spool = spool
-        self._workers = [_Worker(slot, listening) for slot, listening in sockets.items()]
-        self._shipper = _Member()
+        taps = tap_sockets or {}
+        self._workers = [
+            Worker(slot, [one for one in (listening, taps.get(slot)) if one])
+            for slot, listening in sockets.items()
+        ]
+        self._live = Live()
+        self._leaving = False
+        self._shipper = Member()
         self._draining = asyncio.Event()
         self._first_ready = asyncio.Event()
         self._workers_ended = asyncio.Event()
         self._aborted = False
         self._deadline = float("inf")
+
+    @property
+    def live(self) -> Live:
+        """What the workers go by just now."""
+        return self._live
+
+    def publish(self, topology: Topology) -> None:
+        """Serve these apps from now on, with every worker, restarted ones included.
+
+        Raises ValueError if it is too large to be sent.
+        """
+        self._tell(msgspec.structs.replace(self._live, topology=topology))
+
+    def set_percent(self, service: str | None, percent: float | None) -> None:
+        """Record another share of a service or app from now on; see `Live.with_percent`.
+
+        Raises ValueError if percent is not from 0 to 100.
+        """
+        self._tell(self._live.with_percent(service, percent))
+
+    def _tell(self, live: Live) -> None:
+        if live == self._live:
+            return
+        said = encode(live)
+        if len(said) > MAX_SETTINGS_BYTES // 2:  # settings hold it too
+            raise ValueError(f"a topology of {len(said)} bytes is too large")
+        self._live = live
+        for worker in self._workers:
+            if worker.child:
+                worker.child.tell(LIVE, said)
+                worker.told = live
+
+    def leave(self) -> None:
+        """Say that the end is near, so that no new traffic is sent here; serve on as ever."""
+        self._leaving = True
 
     def drain(self) -> None:
         """Begin to end: workers finish what is in flight, then the shipper ships the rest."""
@@ -134,8 +138,8 @@ class Supervisor:
         for worker in self._workers:
             # Closed here first: then the worker holds the last copy, and can
             # empty the backlog and close it for good.
-            if worker.listening:
-                worker.listening.close()
+            for listening in worker.sockets:
+                listening.close()
             if worker.child:
                 worker.state = "draining"
                 worker.child.tell(DRAIN)
@@ -147,6 +151,11 @@ class Supervisor:
         for member in (*self._workers, self._shipper):
             if member.child:
                 member.child.kill()
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether no new traffic should be sent here, because the end is near or has begun."""
+        return self._leaving or self._draining.is_set()
 
     @property
     def is_draining(self) -> bool:
@@ -179,7 +188,7 @@ class Supervisor:
 
     def unready(self) -> list[str]:
         """Return why the mirror is not ready, one reason each; nothing when it is."""
-        if self.is_draining:
+        if self.is_leaving:
             return ["draining"]
         return [
             f"worker {worker.slot} is {worker.state}"
@@ -209,19 +218,21 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _keep_worker(self, worker: _Worker) -> None:
+    async def _keep_worker(self, worker: Worker) -> None:
         loop = asyncio.get_running_loop()
-        inherited = [worker.listening.fileno()] if worker.listening else []
-        options = [option for number in inherited for option in ("--listen", str(number))]
         try:
             while not self.is_draining:
                 worker.started = loop.time()
+                worker.told = self._live
                 child = await self._start(
                     worker,
-                    (*self._plan.worker, *options),
-                    self._plan.worker_settings(worker.slot),
-                    *inherited,
+                    (*self._plan.worker, *worker.options),
+                    self._plan.worker_settings(worker.slot, self._live),
+                    *worker.descriptors,
                 )
+                if child and worker.told is not self._live:  # it changed meanwhile
+                    worker.told = self._live
+                    child.tell(LIVE, encode(self._live))
                 status = await self._watch(worker, child) if child else None
                 await self._settle(worker.slot)
                 if self.is_draining:
@@ -230,7 +241,7 @@ class Supervisor:
                 log.warning(
                     "worker %d %s; starting another in %.1f s",
                     worker.slot,
-                    _manner(status),
+                    manner(status),
                     delay_s,
                 )
                 await self._pause(delay_s)
@@ -239,7 +250,7 @@ class Supervisor:
             self._note_ends()
 
     async def _start(
-        self, member: _Member, argv: Sequence[str], settings: bytes, *descriptors: int
+        self, member: Member, argv: Sequence[str], settings: bytes, *descriptors: int
     ) -> Child | None:
         member.state = "starting"
         try:
@@ -254,7 +265,7 @@ class Supervisor:
             member.child.tell(DRAIN)
         return member.child
 
-    async def _watch(self, worker: _Worker, child: Child) -> int:
+    async def _watch(self, worker: Worker, child: Child) -> int:
         """Wait for a worker's end; kill it when it is hung."""
         loop = asyncio.get_running_loop()
         numbers = self._counters.slot(worker.slot)
@@ -330,7 +341,7 @@ class Supervisor:
                 child = shipper.child = None
                 shipper.state = "waiting"
                 delay_s = shipper.restarts.died(loop.time() - shipper.started)
-                log.warning("the shipper %s; starting another in %.1f s", _manner(status), delay_s)
+                log.warning("the shipper %s; starting another in %.1f s", manner(status), delay_s)
                 await self._pause(delay_s)
             await self._drain_shipper(child)
         finally:
@@ -386,9 +397,3 @@ class Supervisor:
             await asyncio.wait_for(self._draining.wait(), seconds)
         except TimeoutError:
             pass
-
-
-def _manner(status: int | None) -> str:
-    if status is None:
-        return "did not start"
-    return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"

@@ -14,6 +14,7 @@ from mypy_extensions import mypyc_attr
 from mirrorproxy.capture.facts import Facts
 from mirrorproxy.capture.tee import RequestBody, ResponseBody
 from mirrorproxy.http1.heads import RequestHead, ResponseHead
+from mirrorproxy.http1.origin import Origin
 from mirrorproxy.record import HeaderList
 
 _SMALL_BODY = 8 * 1024
@@ -25,6 +26,9 @@ class Tap:
     """The tap of a request that is not recorded: takes everything, keeps nothing."""
 
     __slots__ = ()
+
+    def sent_to(self, upstream: Origin) -> None:
+        """The request goes to another upstream than was said: that one could not be reached."""
 
     def request_data(self, data: bytes) -> None:
         """Part of the request's body, as decoded from its framing."""
@@ -83,7 +87,8 @@ class ExchangeTap(Tap):
     Read by the recorder: what was told so far. request_complete: the whole
     request was seen. response_length: bytes of the answer's body. whole:
     a small body that came in one piece; any other is in body. facts: what the
-    recorder already made of the head, if it had to.
+    recorder already made of the head, if it had to. upstream: a URL, "" for a
+    copy of a request that somebody else answers.
     """
 
     __slots__ = (
@@ -118,6 +123,10 @@ class ExchangeTap(Tap):
         self.response_length = 0
         self.response_trailers: HeaderList | None = None
         self.is_closed = False
+
+    def sent_to(self, upstream: Origin) -> None:
+        """See `Tap`."""
+        self.upstream = str(upstream)
 
     def request_data(self, data: bytes) -> None:
         """See `Tap`."""

@@ -13,9 +13,10 @@ import os
 import select
 import socket
 import time
+from collections.abc import Callable
 from typing import Protocol
 
-from mirrorproxy.capture.child import DRAIN
+from mirrorproxy.capture.child import DRAIN, LIVE, Words
 from mirrorproxy.capture.door import QUIET_TURNS, Door, descriptor_limit
 from mirrorproxy.capture.liveness import HEARTBEAT_S
 from mirrorproxy.metrics import INDEX, Slot
@@ -27,6 +28,7 @@ _FIRST_REQUEST_S = 0.1
 """What a client accepted at the very end has for its request's first bytes to arrive."""
 
 _POLL_S = 0.01
+_READ_BYTES = 1 << 16
 
 
 class Plane(Protocol):
@@ -43,6 +45,9 @@ class Plane(Protocol):
     def protocol_factory(self) -> asyncio.BaseProtocol:
         """Return the protocol of a new connection."""
 
+    def copies_factory(self) -> asyncio.BaseProtocol:
+        """Return the protocol of a new connection to the tap."""
+
     def update_gauges(self) -> None:
         """Write the numbers that are not counted as they happen."""
 
@@ -56,8 +61,9 @@ class Plane(Protocol):
 class Worker:
     """Serves until told to drain, or until its supervisor has been gone for orphan_s seconds.
 
-    listening, control: inherited sockets. slot: its numbers. drain_timeout_s:
-    how long what is in flight may take once draining began.
+    listening, control, tap: inherited sockets; tap is for copies, None without
+    one. slot: its numbers. drain_timeout_s: how long what is in flight may take
+    once draining began. follow: hears what changes while it runs; see `live`.
     """
 
     def __init__(
@@ -69,9 +75,12 @@ class Worker:
         *,
         drain_timeout_s: float,
         orphan_s: float,
+        tap: socket.socket | None = None,
+        follow: Callable[[bytes], None] | None = None,
     ) -> None:
         self._plane = plane
-        self._listening = listening
+        self._follow = follow
+        self._words = Words()
         self._control = control
         self._slot = slot
         self._drain_timeout_s = drain_timeout_s
@@ -79,13 +88,19 @@ class Worker:
         self._ending = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._tick_handle: asyncio.TimerHandle | None = None
-        self._door = Door(listening, plane.protocol_factory, descriptor_limit())
+        limit = descriptor_limit()
+        self._listening = [listening]
+        self._doors = [Door(listening, plane.protocol_factory, limit)]
+        if tap is not None:
+            self._listening.append(tap)
+            self._doors.append(Door(tap, plane.copies_factory, limit))
         self._looking: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serve, drain, return. Raises OSError if the socket cannot be served."""
         self._control.setblocking(False)
-        await self._door.open()
+        for door in self._doors:
+            await door.open()
         self._loop.add_reader(self._control.fileno(), self._hear)
         self._slot[INDEX["pid"]] = os.getpid()
         self._tick()
@@ -94,8 +109,7 @@ class Worker:
             await self._ending.wait()
             await self._drain()
         finally:
-            self._door.close()
-            self._listening.close()
+            self._shut()
             self._loop.remove_reader(self._control.fileno())
             if self._tick_handle:
                 self._tick_handle.cancel()
@@ -104,33 +118,46 @@ class Worker:
     def _tick(self) -> None:
         self._slot[INDEX["heartbeat_ns"]] = time.monotonic_ns()
         self._plane.update_gauges()
-        if not self._door.is_open and not self._ending.is_set():
-            self._looking = self._loop.create_task(self._door.look())
+        if not self._ending.is_set() and not all(door.is_open for door in self._doors):
+            self._looking = self._loop.create_task(self._look())
         self._tick_handle = self._loop.call_later(HEARTBEAT_S, self._tick)
 
     def _hear(self) -> None:
         try:
-            word = self._control.recv(1)
+            data = self._control.recv(_READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
-            word = b""
-        if word == DRAIN:
-            self._ending.set()
-        elif not word:
+            data = b""
+        if data:
+            for word, payload in self._words.feed(data):
+                if word == DRAIN:
+                    self._ending.set()
+                elif word == LIVE and self._follow is not None:
+                    self._follow(payload)
+        else:
             self._loop.remove_reader(self._control.fileno())
             if not self._ending.is_set():
                 log.warning("the supervisor is gone; serving for %g s more", self._orphan_s)
                 self._loop.call_later(self._orphan_s, self._ending.set)
 
+    async def _look(self) -> None:
+        for door in self._doors:
+            await door.look()
+
+    def _shut(self) -> None:
+        for door in self._doors:
+            door.close()
+        for listening in self._listening:
+            listening.close()
+
     async def _drain(self) -> None:
         deadline = self._loop.time() + self._drain_timeout_s
         if self._looking is not None:
             await self._looking
-        await self._door.look()
+        await self._look()
         await self._empty(self._listening)
-        self._door.close()
-        self._listening.close()
+        self._shut()
         await asyncio.sleep(_FIRST_REQUEST_S)
         self._plane.drain()
         while self._plane.open_connections and self._loop.time() < deadline:  # noqa: ASYNC110 - once
@@ -143,15 +170,16 @@ class Worker:
         await asyncio.sleep(0)
         self._plane.update_gauges()
 
-    async def _empty(self, backlog: socket.socket) -> None:
-        """Let the server accept all that waits; a full backlog keeps more from coming.
+    async def _empty(self, backlogs: list[socket.socket]) -> None:
+        """Let the servers accept all that waits; a full backlog keeps more from coming.
 
         A connection that comes now is not answered by the kernel, and its client
         tries again: by then another process listens, or it is refused cleanly.
         """
-        backlog.listen(0)
         waiting = select.poll()
-        waiting.register(backlog, select.POLLIN)
+        for backlog in backlogs:
+            backlog.listen(0)
+            waiting.register(backlog, select.POLLIN)
         give_up = self._loop.time() + _BACKLOG_TIMEOUT_S
         quiet = 0
         while quiet < QUIET_TURNS and self._loop.time() < give_up:

@@ -15,31 +15,39 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from mirrorproxy import __version__, app
 from mirrorproxy.capture.claim import Claim, claim
+from mirrorproxy.capture.ending import Ending
 from mirrorproxy.capture.ledger import describe
 from mirrorproxy.capture.listeners import Address, address_of, bind_alone, bind_shared
+from mirrorproxy.capture.prober import Prober
 from mirrorproxy.capture.reports import Identity, MirrorReports
 from mirrorproxy.capture.seal_key import SealKey, from_env, load_or_create
 from mirrorproxy.capture.seal_policy import SealPolicy
 from mirrorproxy.capture.settings import FollowerSettings, ShipperSettings, WorkerSettings
 from mirrorproxy.capture.supervisor import Plan, Supervisor
 from mirrorproxy.clock import wall_us
+from mirrorproxy.commands.capture_control import Ground, MakeControl, Watching, make_control
+from mirrorproxy.commands.capture_metrics import metrics_text
 from mirrorproxy.commands.capture_options import add_options, settings_of
 from mirrorproxy.commands.decoding import SEAL_KEY_VARIABLE
 from mirrorproxy.config import CaptureSettings
 from mirrorproxy.control.admin import AdminServer
-from mirrorproxy.control.metrics import Scrape, WorkerSample, render
 from mirrorproxy.errors import ConfigError
+from mirrorproxy.topology import Topology
 
 log = logging.getLogger(__name__)
 
 EXIT_LOST = 1
+
+FIRST_TOPOLOGY_S = 3.0
+"""How long to wait for the first apps before clients are accepted."""
 
 EPILOG = """\
 examples:
@@ -76,8 +84,16 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add_options(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Capture until told to end; return the exit status."""
+def run(
+    args: argparse.Namespace,
+    control: MakeControl = make_control,
+    traefik: Callable[[Topology], object] | None = None,
+) -> int:
+    """Capture until told to end; return the exit status.
+
+    control: makes what watches for apps. traefik: the document that `/traefik`
+    serves for a topology.
+    """
     settings = settings_of(args, os.environ)
     app.configure_logging(settings.log_level, "supervisor")
     app.check_target(settings.to)
@@ -93,12 +109,17 @@ def run(args: argparse.Namespace) -> int:
             if settings.listen
             else []
         )
-        for bound in listening:
+        tapping = []
+        if settings.tap:
+            tapping = bind_shared(settings.tap, settings.workers, beside_others=bool(spool.orphans))
+        for bound in (*listening, *tapping):
             stack.callback(bound.close)
         admin = _bind_admin(settings.admin) if settings.admin else None
         if admin:
             stack.callback(admin.close)
-        return asyncio.run(_Capture(settings, spool, key, listening, admin).run(as_json=args.json))
+        sockets = _Sockets(listening, tapping, admin)
+        capture = _Capture(settings, spool, key, sockets, control, traefik)
+        return asyncio.run(capture.run(as_json=args.json))
 
 
 def _bind_admin(address: Address) -> socket.socket:
@@ -129,6 +150,28 @@ def _key_path(settings: CaptureSettings) -> Path:
     return Path(state) / "mirrorproxy" / "seal.key"
 
 
+class _Sockets(NamedTuple):
+    """What is bound. listening, tapping: one per worker; tapping is empty without a tap."""
+
+    listening: list[socket.socket]
+    tapping: list[socket.socket]
+    admin: socket.socket | None
+
+    @property
+    def listen(self) -> Address | None:
+        return address_of(self.listening[0]) if self.listening else None
+
+    def by_slot(self, slots: Sequence[int]) -> dict[int, socket.socket | None]:
+        """Return the listening socket of each worker; a log's follower has none."""
+        if not self.listening:
+            return dict.fromkeys(slots)
+        return dict(zip(slots, self.listening, strict=True))
+
+    @property
+    def tap(self) -> Address | None:
+        return address_of(self.tapping[0]) if self.tapping else None
+
+
 class _Capture:
     """One run of the command, from bound sockets to the ledger."""
 
@@ -137,44 +180,102 @@ class _Capture:
         settings: CaptureSettings,
         spool: Claim,
         key: SealKey,
-        listening: list[socket.socket],
-        admin: socket.socket | None,
+        sockets: _Sockets,
+        control: MakeControl,
+        traefik: Callable[[Topology], object] | None,
     ) -> None:
         self._settings = settings
         self._spool = spool
         self._key = key
-        self._listening = listening
-        self._admin = admin
+        self._sockets = sockets
+        self._make_control = control
+        self._traefik = traefik
+        self._published = asyncio.Event()
         self._kept = SealPolicy(**msgspec.structs.asdict(settings.seal)).kept()
 
     async def run(self, *, as_json: bool) -> int:
+        settings, sockets, slots = self._settings, self._sockets, self._spool.slots
         supervisor = Supervisor(
             self._plan(),
             counters=self._spool.counters,
             locks=self._spool.locks,
-            sockets=self._sockets(),
+            sockets=sockets.by_slot(slots),
+            tap_sockets=dict(zip(slots, sockets.tapping, strict=False)),
             orphans=self._spool.orphans,
             spool=self._spool.spool,
         )
-        reports = MirrorReports(self._identity(), supervisor, self._spool.counters, _metrics_text)
-        _end_on_signals(supervisor)
+        prober = Prober()
+        control = self._make_control(settings, self._ground(supervisor, prober))
+        reports = MirrorReports(
+            self._identity(),
+            supervisor,
+            self._spool.counters,
+            prober,
+            metrics_text,
+            control.status if control else lambda: None,
+        )
         admin = None
-        if self._admin and self._settings.admin:
-            admin = AdminServer(reports, loopback=self._settings.admin.is_loopback)
-            await admin.start(self._admin)
+        if sockets.admin and settings.admin:
+            admin = AdminServer(
+                reports, loopback=settings.admin.is_loopback, traefik=self._document(supervisor)
+            )
+            await admin.start(sockets.admin)
+        probing = asyncio.create_task(prober.run())
         greeting = asyncio.create_task(self._greet(supervisor))
+        watching = Watching(control) if control else None
+        ending = Ending(
+            supervisor,
+            watching.deregister if watching else None,
+            wait_s=settings.drain_wait_s,
+        )
+        _end_on_signals(ending)
         try:
+            if watching:
+                await self._know_apps()
             await supervisor.run()
         finally:
             greeting.cancel()
+            probing.cancel()
+            await ending.close()
+            if watching:
+                await watching.stop()
             if admin:
                 await admin.close()
         return self._conclude(reports, as_json=as_json)
 
-    def _sockets(self) -> dict[int, socket.socket | None]:
-        if not self._listening:
-            return dict.fromkeys(self._spool.slots)
-        return dict(zip(self._spool.slots, self._listening, strict=True))
+    def _ground(self, supervisor: Supervisor, prober: Prober) -> Ground:
+        def publish(topology: Topology) -> None:
+            try:
+                supervisor.publish(topology)
+            except ValueError as error:
+                log.error("the apps stay as they were: %s", error)  # noqa: TRY400
+                return
+            prober.follow(topology)
+            self._published.set()
+
+        sockets = self._sockets
+        return Ground(
+            listen=sockets.listen,
+            admin=address_of(sockets.admin) if sockets.admin else None,
+            tap=sockets.tap,
+            publish=publish,
+            set_percent=supervisor.set_percent,
+        )
+
+    async def _know_apps(self) -> None:
+        """Wait until it is known what to serve, but not for long: whoever watches may be away.
+
+        Clients of a mirror that is started again in place of a killed one wait in the backlog
+        meanwhile; accepted now, they would be refused for an app that is not known yet.
+        """
+        try:
+            await asyncio.wait_for(self._published.wait(), FIRST_TOPOLOGY_S)
+        except TimeoutError:
+            log.warning("it is not known yet which apps there are; serving without them")
+
+    def _document(self, supervisor: Supervisor) -> Callable[[], object] | None:
+        traefik = self._traefik
+        return (lambda: traefik(supervisor.live.topology)) if traefik else None
 
     def _plan(self) -> Plan:
         settings = self._settings
@@ -189,6 +290,7 @@ class _Capture:
             client=settings.client,
             strict=settings.strict,
             drain_timeout_s=settings.drain_timeout_s,
+            upstream_tls=settings.upstream_tls,
             log_level=settings.log_level,
         )
         shipper = ShipperSettings(
@@ -210,12 +312,14 @@ class _Capture:
             drain_timeout_s=settings.drain_timeout_s,
             log_level=settings.log_level,
         )
-        kind, told = ("follower", follower) if follower else ("worker", worker)
+        kind = "follower" if follower else "worker"
         return Plan(
             worker=(sys.executable, "-m", "mirrorproxy.app", kind),
             shipper=(sys.executable, "-m", "mirrorproxy.app", "shipper"),
-            worker_settings=lambda slot: msgspec.json.encode(
-                msgspec.structs.replace(told, slot=slot)
+            worker_settings=lambda slot, live: msgspec.json.encode(
+                msgspec.structs.replace(follower, slot=slot)
+                if follower
+                else msgspec.structs.replace(worker, slot=slot, live=live)
             ),
             shipper_settings=msgspec.json.encode(shipper),
             drain_timeout_s=settings.drain_timeout_s,
@@ -228,12 +332,13 @@ class _Capture:
             name=settings.name,
             version=__version__,
             started_us=wall_us(),
-            listen=str(address_of(self._listening[0])) if self._listening else "",
+            listen=str(self._sockets.listen or ""),
             to=settings.to,
             spool=settings.spool.directory,
             services=settings.services,
             seal_key_id=self._key.id,
             kept=tuple(self._kept),
+            tap=str(self._sockets.tap) if self._sockets.tap else None,
         )
 
     async def _greet(self, supervisor: Supervisor) -> None:
@@ -245,13 +350,15 @@ class _Capture:
         lines = [
             f"capture {settings.name}: {self._what()}",
             *(f"  {service.name} -> {service.upstream}" for service in settings.services),
+            *([f"  apps tagged in Consul at {settings.consul.url}"] if settings.consul else []),
+            *([f"  copies on http://{self._sockets.tap}"] if self._sockets.tap else []),
             f"  records -> {settings.to} (by way of {settings.spool.directory})",
             f"  secrets are sealed with key {self._key.id}",
         ]
         if self._kept:
             lines.append(f"  WARNING: recorded in the clear by choice: {', '.join(self._kept)}")
-        if self._admin:
-            admin = address_of(self._admin)
+        if self._sockets.admin:
+            admin = address_of(self._sockets.admin)
             lines.append(f"  admin on http://{admin}: /healthz /readyz /metrics /status")
         lines.append("  Ctrl-C or SIGTERM ends it")
         _tell("\n".join(lines))
@@ -260,9 +367,8 @@ class _Capture:
         """Say what the capture listens to."""
         if self._settings.access_log:
             return f"follows {self._settings.access_log.file}"
-        count = len(self._listening)
-        address = address_of(self._listening[0])
-        return f"{count} worker{'s' if count > 1 else ''} on http://{address}"
+        count = len(self._sockets.listening)
+        return f"{count} worker{'s' if count > 1 else ''} on http://{self._sockets.listen}"
 
     def _conclude(self, reports: MirrorReports, *, as_json: bool) -> int:
         try:
@@ -278,49 +384,13 @@ class _Capture:
         return 0 if ledger.balanced and not ledger.waiting else EXIT_LOST
 
 
-def _end_on_signals(supervisor: Supervisor) -> None:
-    """Drain at the first SIGTERM, SIGINT or SIGHUP (a closed terminal), abort at the second."""
-
-    def end() -> None:
-        if supervisor.is_draining:
-            log.warning("ending at once")
-            supervisor.abort()
-        else:
-            log.info("draining: what is in flight is finished; once more ends at once")
-            supervisor.drain()
-
+def _end_on_signals(ending: Ending) -> None:
+    """Begin to end at the first SIGTERM, SIGINT or SIGHUP (a closed terminal)."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # nohup means it: a hang-up that is ignored stays so.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            loop.add_signal_handler(number, end)
-
-
-def _metrics_text(reports: MirrorReports) -> str:
-    shipper = reports.supervisor.shipper_status()
-    return render(
-        Scrape(
-            name=reports.identity.name,
-            version=reports.identity.version,
-            ready=not reports.unready(),
-            started_us=reports.identity.started_us,
-            now_us=wall_us(),
-            totals=reports.counters.totals(),
-            workers=tuple(
-                WorkerSample(
-                    slot=worker.slot,
-                    up=worker.state == "ready",
-                    restarts=worker.restarts,
-                    open_connections=worker.open_connections,
-                    open_requests=worker.open_requests,
-                )
-                for worker in reports.supervisor.worker_statuses()
-            ),
-            shipper_up=shipper.state == "ready",
-            shipper_restarts=shipper.restarts,
-            shipping=reports.shipping(),
-        )
-    )
+            loop.add_signal_handler(number, ending.signal)
 
 
 def _tell(text: str) -> None:

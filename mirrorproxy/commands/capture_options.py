@@ -27,6 +27,14 @@ OPTIONS: dict[str, _Path] = {
     "--listen": ("listen",),
     "--access-log": ("access_log", "file"),
     "--to": ("to",),
+    "--tap": ("tap",),
+    "--consul": ("consul", "url"),
+    "--consul-token-file": ("consul", "token_file"),
+    "--datacenter": ("consul", "datacenter"),
+    "--advertise": ("consul", "advertise"),
+    "--default-rule": ("consul", "default_rule"),
+    "--upstream-ca": ("upstream_tls", "ca_file"),
+    "--upstream-skip-verify": ("upstream_tls", "verify"),
     "--spool": ("spool", "directory"),
     "--spool-limit": ("spool", "limit"),
     "--body-limit": ("spool", "body_limit"),
@@ -37,6 +45,7 @@ OPTIONS: dict[str, _Path] = {
     "--admin": ("admin",),
     "--strict": ("strict",),
     "--seal-key": ("seal", "key_file"),
+    "--drain-wait": ("drain_wait",),
     "--drain-timeout": ("drain_timeout",),
     "--ship-timeout": ("ship_timeout",),
     "--response-timeout": ("limits", "response_timeout"),
@@ -62,6 +71,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "--body-limit": Bytes.parse,
     "--roll-size": Bytes.parse,
     "--roll-age": Seconds.parse,
+    "--drain-wait": Seconds.parse,
     "--drain-timeout": Seconds.parse,
     "--ship-timeout": Seconds.parse,
     "--response-timeout": Seconds.parse,
@@ -83,6 +93,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--percent-by", choices=["id", "session"], help="choose by request, or keep sessions whole")
     add("--response-body", action="store_true", default=None, help="record text answers, to 64 KiB")
     add("--body-limit", metavar="SIZE", help="longer request bodies are cut (default: 64MiB)")
+    group = parser.add_argument_group("Traefik and Consul")
+    add = group.add_argument
+    add("--consul", metavar="URL", help="serve the apps that ask for it by a tag in Consul")
+    add("--consul-token-file", metavar="FILE", help="file with the ACL token for Consul")
+    add("--datacenter", metavar="NAME", help="Consul's datacenter (default: the agent's)")
+    add("--advertise", metavar="HOST[:PORT]", help="where Traefik reaches this mirror")
+    add("--default-rule", metavar="RULE", help="Traefik rule of apps that have none")
+    add("--tap", metavar="HOST:PORT", help="also take copies here: answered 204, recorded")
+    add("--upstream-ca", metavar="FILE", help="authorities (PEM) trusted for https instances")
+    add(
+        "--upstream-skip-verify",
+        action="store_const",
+        const=False,
+        help="take any certificate of https instances",
+    )
+    add("--drain-wait", metavar="TIME", help="serve on after deregistering (with Consul: 3s)")
     group = parser.add_argument_group("processes")
     add = group.add_argument
     add("--workers", metavar="N", type=int, help="processes that serve (default: one per CPU)")
@@ -163,6 +189,9 @@ def _with_services(file: CaptureConfig, given: Mapping[str, Any]) -> CaptureConf
         raise ConfigError("the file has several services: change it there", file=option)
     if not services and "upstream" in changes:
         services = (ServiceConfig(name=DEFAULT_SERVICE, upstream=""),)
+    if changes and not services and file.consul.url is not None:
+        option = next(o for o in given if o in SERVICE_OPTIONS)
+        raise ConfigError("about --upstream only; apps in Consul say it by tags", file=option)
     if services and changes:
         services = tuple(msgspec.structs.replace(service, **changes) for service in services)
     return msgspec.structs.replace(file, services=services)

@@ -29,6 +29,9 @@ class Reports(Protocol):
     def unready(self) -> list[str]:
         """Return why traffic should not be sent here, one reason each; nothing when it may."""
 
+    def app_unready(self, name: str) -> list[str] | None:
+        """Return why one app's traffic should not be sent here, None for an unknown app."""
+
     def metrics(self) -> str:
         """Return all counters in Prometheus's text format."""
 
@@ -42,14 +45,22 @@ class AdminServer:
     loopback: whether only this machine can reach the socket; then the Host
     header must name this machine too. A web page elsewhere could otherwise read
     the answers through a browser here, by a name that it points at 127.0.0.1.
-    control: what may be changed; None for nothing.
+    control: what may be changed; None for nothing. traefik: makes the document
+    that Traefik's HTTP provider asks for, a value that msgspec can write as JSON;
+    None where there is none.
     """
 
     def __init__(
-        self, reports: Reports, *, loopback: bool, control: ControlEndpoint | None = None
+        self,
+        reports: Reports,
+        *,
+        loopback: bool,
+        control: ControlEndpoint | None = None,
+        traefik: Callable[[], object] | None = None,
     ) -> None:
         self._reports = reports
         self._control = control
+        self._document = traefik
         self._runner = web.AppRunner(self._application(loopback), access_log=None)
 
     async def start(self, listening: socket.socket) -> None:
@@ -67,21 +78,28 @@ class AdminServer:
         )
         application.on_response_prepare.append(_plain_headers)
         application.router.add_get("/healthz", self._healthz)
+        application.router.add_get("/healthz/{app}", self._app_healthz)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/status", self._status)
         if self._control is not None:
             self._control.add_to(application.router)
+        if self._document is not None:
+            application.router.add_get("/traefik", self._traefik)
         return application
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
+    async def _app_healthz(self, request: web.Request) -> web.Response:
+        reasons = self._reports.app_unready(request.match_info["app"])
+        if reasons is None:
+            return web.Response(status=404, text="no app has this name\n")
+        return _not_because(reasons) if reasons else web.Response(text="ok\n")
+
     async def _readyz(self, _: web.Request) -> web.Response:
         reasons = self._reports.unready()
-        if reasons:
-            return web.Response(status=503, text="".join(f"{reason}\n" for reason in reasons))
-        return web.Response(text="ready\n")
+        return _not_because(reasons) if reasons else web.Response(text="ready\n")
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(
@@ -89,8 +107,19 @@ class AdminServer:
         )
 
     async def _status(self, _: web.Request) -> web.Response:
-        text = msgspec.json.format(msgspec.json.encode(self._reports.status()), indent=2)
-        return web.Response(body=text + b"\n", content_type="application/json")
+        return _json(self._reports.status())
+
+    async def _traefik(self, _: web.Request) -> web.Response:
+        return _json(self._document() if self._document is not None else {})
+
+
+def _json(value: object) -> web.Response:
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    return web.Response(body=text + b"\n", content_type="application/json")
+
+
+def _not_because(reasons: list[str]) -> web.Response:
+    return web.Response(status=503, text="".join(f"{reason}\n" for reason in reasons))
 
 
 @web.middleware

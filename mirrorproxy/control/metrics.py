@@ -25,6 +25,14 @@ class WorkerSample(msgspec.Struct, frozen=True, kw_only=True):
     open_requests: int = 0
 
 
+class AppSample(msgspec.Struct, frozen=True, kw_only=True):
+    """One app of the topology. up: its traffic may come here."""
+
+    name: str
+    up: bool
+    instances: int = 0
+
+
 class Scrape(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is shown.
 
@@ -41,6 +49,7 @@ class Scrape(msgspec.Struct, frozen=True, kw_only=True):
     now_us: int
     totals: Mapping[str, int]
     workers: tuple[WorkerSample, ...] = ()
+    apps: tuple[AppSample, ...] = ()
     shipper_up: bool = False
     shipper_restarts: int = 0
     shipping: ShipperStatus | None = None
@@ -67,6 +76,15 @@ _COUNTERS = {
         "proxy_upstream_retries_total",
         "Requests sent again because a kept connection was dead.",
     ),
+    "upstream_elsewhere": (
+        "proxy_failovers_total",
+        "Requests that went to another instance because one could not be connected to.",
+    ),
+    "set_aside": (
+        "proxy_set_aside_total",
+        "Times an instance was set aside because it could not be connected to.",
+    ),
+    "copies": ("tap_copies_total", "Copies of requests that the tap took."),
     "refused": ("proxy_refused_total", "Requests refused because of how they were written."),
     "request_bytes": ("proxy_request_body_bytes_total", "Bytes of request bodies forwarded."),
     "response_bytes": ("proxy_response_body_bytes_total", "Bytes of response bodies forwarded."),
@@ -95,6 +113,7 @@ def render(scrape: Scrape) -> str:
             *_mirror(scrape),
             *_totals(scrape.totals),
             *_workers(scrape.workers),
+            *_apps(scrape.apps),
             *_shipper(scrape),
         )
     )
@@ -131,6 +150,18 @@ def _workers(workers: Iterable[WorkerSample]) -> Iterator[Family]:
     ):
         samples = tuple((labels, float(getattr(worker, attribute))) for labels, worker in listed)
         yield Family(name, kind, text, samples)
+
+
+def _apps(apps: Iterable[AppSample]) -> Iterator[Family]:
+    listed = [({"app": app.name}, app) for app in apps]
+    if not listed:
+        return
+    for name, text, attribute in (
+        ("app_up", "Whether the app's traffic may come here.", "up"),
+        ("app_instances", "Healthy instances of the app.", "instances"),
+    ):
+        samples = tuple((labels, float(getattr(app, attribute))) for labels, app in listed)
+        yield Family(name, "gauge", text, samples)
 
 
 def _shipper(scrape: Scrape) -> Iterator[Family]:

@@ -10,7 +10,7 @@ import asyncio
 import errno
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from mirrorproxy.http1.client import ClientConnection, Failure, Receiver
 from mirrorproxy.http1.deadlines import NEVER, Deadlines
@@ -63,12 +63,18 @@ class Pool:
             return connection
         return None
 
-    def connect(self, origin: Origin, on_connected: OnConnected) -> asyncio.Task[None]:
+    def connect(
+        self, origin: Origin, on_connected: OnConnected, timeout_s: float | None = None
+    ) -> asyncio.Task[None]:
         """Open a new connection and hand it, or the failure, to the callback.
 
+        timeout_s: less than the limits say, where there is another choice.
         Returns the attempt: cancelling it before it ends makes no call.
         """
-        task = self._loop.create_task(self._connect(origin, on_connected))
+        limit_s = self._limits.connect_timeout_s
+        if timeout_s is not None:
+            limit_s = min(limit_s, timeout_s)
+        task = self._loop.create_task(self._connect(origin, on_connected, limit_s))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
         return task
@@ -119,6 +125,12 @@ class Pool:
 
         self.connect(origin, on_connected)
 
+    def keep_only(self, origins: Collection[Origin]) -> None:
+        """Close idle connections to all other origins; those in use end as they would."""
+        for origin in [origin for origin in self._idle if origin not in origins]:
+            for connection in self._idle.pop(origin):
+                connection.close()
+
     async def close(self) -> None:
         """Abort every connection and attempt. Receivers of running exchanges hear nothing."""
         self._closed = True
@@ -145,9 +157,9 @@ class Pool:
         else:
             idle.append(connection)
 
-    async def _connect(self, origin: Origin, on_connected: OnConnected) -> None:
+    async def _connect(self, origin: Origin, on_connected: OnConnected, timeout_s: float) -> None:
         try:
-            async with asyncio.timeout(self._limits.connect_timeout_s):
+            async with asyncio.timeout(timeout_s):
                 _, connection = await self._loop.create_connection(
                     lambda: ClientConnection(self._loop, origin, self._limits, self._release),
                     origin.host,

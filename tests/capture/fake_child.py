@@ -1,8 +1,8 @@
 """Stands in for a worker or a shipper: does on command what real ones do by misfortune.
 
 A worker answers each connection by what the client asks for: ``pid``, ``die``,
-``hang``, ``record`` (appends a line to its segment that it does not count) or
-``slow`` (answers once told to drain).
+``hang``, ``record`` (appends a line to its segment that it does not count),
+``slow`` (answers once told to drain) or ``live`` (what it was last told is so).
 """
 
 import argparse
@@ -13,7 +13,7 @@ import socket
 import time
 from pathlib import Path
 
-from mirrorproxy.capture.child import DRAIN, receive_settings
+from mirrorproxy.capture.child import DRAIN, LIVE, Words, receive_settings
 from mirrorproxy.capture.slots import SLOTS, SlotLocks
 from mirrorproxy.metrics import INDEX, CounterFile
 
@@ -52,12 +52,17 @@ def work(control: socket.socket, listening: socket.socket, settings: dict) -> No
     numbers[INDEX["heartbeat_ns"]] = time.monotonic_ns()
     numbers[INDEX["ready"]] = 1
     slow = []
+    words, live = Words(), settings["live"].encode()
     selector = selectors.DefaultSelector()
     selector.register(control, selectors.EVENT_READ)
     selector.register(listening, selectors.EVENT_READ)
     while True:
         for key, _ in selector.select(0.1):
             if key.fileobj is control:
+                said = words.feed(control.recv(65536))
+                live = [live, *(payload for word, payload in said if word == LIVE)][-1]
+                if said and said[-1][0] != DRAIN:
+                    continue
                 for client in slow:
                     client.sendall(b"slow")
                 os._exit(0)
@@ -76,7 +81,7 @@ def work(control: socket.socket, listening: socket.socket, settings: dict) -> No
                 with segment.open("ab") as file:
                     file.write(b"{}\n")
                 os._exit(5)
-            client.sendall(str(os.getpid()).encode())
+            client.sendall(live if word == b"live" else str(os.getpid()).encode())
             client.close()
         numbers[INDEX["heartbeat_ns"]] = time.monotonic_ns()
 

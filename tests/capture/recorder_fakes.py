@@ -185,14 +185,22 @@ class Bench:
             monotonic=self.clock,
         )
 
-    def begin(self, method="POST", target="/orders", headers="", *, started_us=STARTED_US):
+    def begin(
+        self,
+        method="POST",
+        target="/orders",
+        headers="",
+        *,
+        started_us=STARTED_US,
+        upstream=UPSTREAM,
+    ):
         head = parse_request(
             f"{method} {target} HTTP/1.1\r\nHost: api.example.com\r\n{headers}\r\n".encode(
                 "latin-1"
             )
         )
         return self.recorder.begin(
-            head, service="orders", upstream=UPSTREAM, peer="192.0.2.1", started_us=started_us
+            head, service="orders", upstream=upstream, peer="192.0.2.1", started_us=started_us
         )
 
     def run(self, method="POST", target="/orders", headers="", body=(), answer="201 Created\r\n"):

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -117,28 +117,36 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def capture(
-    upstream: str,
+    upstream: str | None,
     to: Path,
     *options: str,
     port: int | None = None,
     workers: int = 1,
     environ: dict[str, str] | None = None,
+    program: Sequence[str] = ("-m", "mirrorproxy"),
+    wait: bool = True,
 ) -> AsyncIterator[Running]:
-    """Run a capture until the block ends; whatever is left of it is killed."""
+    """Run a capture until the block ends; whatever is left of it is killed.
+
+    program: what Python runs in place of the command; it can read its standard input.
+    wait: until it is ready.
+    """
     port, admin = port or free_port(), free_port()
     # A file rather than a pipe: workers that outlive their supervisor would keep it open.
     with tempfile.TemporaryFile() as errors:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "mirrorproxy", "capture",
-            "--listen", f"127.0.0.1:{port}", "--upstream", upstream, "--to", str(to),
+            sys.executable, *program, "capture",
+            "--listen", f"127.0.0.1:{port}", "--to", str(to),
+            *(["--upstream", upstream] if upstream else []),
             "--admin", f"127.0.0.1:{admin}", "--workers", str(workers), "--name", "test",
             "--json", *options,
-            stdout=asyncio.subprocess.PIPE, stderr=errors,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=errors,
             env={**os.environ, **(environ or {})},
         )  # fmt: skip
         running = Running(process, port, admin, errors)
         try:
-            await running.wait_ready()
+            if wait:
+                await running.wait_ready()
             yield running
         finally:
             if process.returncode is None:

@@ -8,6 +8,7 @@ import pytest
 from mirrorproxy.capture.listeners import Address
 from mirrorproxy.commands.capture_options import add_options, settings_of
 from mirrorproxy.config import CaptureSettings
+from mirrorproxy.config_consul import ConsulSettings
 from mirrorproxy.errors import ConfigError
 
 BASE = ["--listen", "127.0.0.1:0", "--upstream", "http://app:8080", "--to", "/capture"]
@@ -116,9 +117,100 @@ def test_environment_in_the_file(tmp_path: Path) -> None:
     assert settings("--config", path, *BASE, environ={"POD": "pod-7"}).name == "pod-7"
 
 
+CONSUL = ["--listen", ":1", "--to", "x", "--consul", "http://127.0.0.1:8500"]
+
+
+def test_with_consul_nothing_else_need_be_said() -> None:
+    """Apps say by their tags what is forwarded; the mirror serves on for 3 s when it leaves."""
+    found = settings(*CONSUL)
+    assert found.services == ()
+    assert found.consul == ConsulSettings(
+        url="http://127.0.0.1:8500",
+        token_file=None,
+        datacenter=None,
+        advertise_host=None,
+        advertise_port=None,
+        default_rule=None,
+    )
+    assert found.drain_wait_s == 3.0
+    assert found.upstream_tls.verify
+
+
+def test_without_consul_nobody_waits_at_the_end() -> None:
+    """There is nothing to deregister from; a wait can be asked for all the same."""
+    assert settings(*BASE).consul is None
+    assert settings(*BASE).drain_wait_s == 0.0
+    assert settings(*BASE, "--drain-wait", "7s").drain_wait_s == 7.0
+    assert settings(*CONSUL, "--drain-wait", "0").drain_wait_s == 0.0
+
+
+def test_options_about_traefik_and_consul() -> None:
+    """Each stands for its key."""
+    found = settings(
+        *CONSUL, "--consul-token-file", "/token", "--datacenter", "dc2", "--default-rule",
+        "Host(`{{ .Name }}.test`)", "--tap", ":81", "--upstream-skip-verify",
+    )  # fmt: skip
+    assert found.consul is not None
+    assert (found.consul.token_file, found.consul.datacenter) == ("/token", "dc2")
+    assert found.consul.default_rule == "Host(`{{ .Name }}.test`)"
+    assert found.tap == Address("0.0.0.0", 81)
+    assert not found.upstream_tls.verify
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("mirror-1.internal", "mirror-1.internal", None),
+        ("10.0.0.7:8000", "10.0.0.7", 8000),
+        ("[fd00::7]", "fd00::7", None),
+        ("[fd00::7]:8000", "fd00::7", 8000),
+    ],
+)
+def test_where_traefik_reaches_the_mirror(text: str, host: str, port: int | None) -> None:
+    """A host, with a port where it is not the one that is listened on."""
+    found = settings(*CONSUL, "--advertise", text).consul
+    assert found is not None
+    assert (found.advertise_host, found.advertise_port) == (host, port)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        pytest.param(
+            [*BASE, "--datacenter", "dc2"],
+            "--datacenter: only with Consul: say its URL",
+            id="Consul's without Consul",
+        ),
+        pytest.param(
+            [*CONSUL, "--consul", "127.0.0.1:8500"],
+            "--consul: a URL here begins with http:// or https://",
+            id="Consul without a scheme",
+        ),
+        pytest.param(
+            [*CONSUL, "--strict"],
+            "--strict: not with Consul: Traefik faces the clients then",
+            id="strict behind Traefik",
+        ),
+        pytest.param(
+            [*CONSUL, "--advertise", ":8000"],
+            "--advertise: expected HOST or HOST:PORT that Traefik can reach",
+            id="every interface is nowhere",
+        ),
+        pytest.param(
+            [*CONSUL, "--advertise", "a:0"],
+            "--advertise: expected HOST or HOST:PORT that Traefik can reach",
+            id="any port is none",
+        ),
+        pytest.param(
+            [*CONSUL, "--percent", "10"],
+            "--percent: about --upstream only; apps in Consul say it by tags",
+            id="a share of no service",
+        ),
+        pytest.param(
+            [*BASE, "--upstream-ca", "/no/such"],
+            "--upstream-ca: /no/such cannot be read: No such file or directory",
+            id="no authorities",
+        ),
         pytest.param([], "--listen: say where to listen: HOST:PORT", id="nothing"),
         pytest.param(
             ["--listen", ":1", "--to", "x"],

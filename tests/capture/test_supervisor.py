@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from mirrorproxy.capture.child import MAX_SETTINGS_BYTES
 from mirrorproxy.capture.listeners import Address, address_of, bind_shared
+from mirrorproxy.capture.live import Live, decode, encode
 from mirrorproxy.capture.slots import SLOTS, SlotLocks
 from mirrorproxy.capture.supervisor import Plan, Supervisor
 from mirrorproxy.metrics import INDEX, CounterFile
+from mirrorproxy.topology import App, Instance, Topology
 
 CHILD = str(Path(__file__).parent / "fake_child.py")
 
@@ -42,7 +45,9 @@ class Mirror:
             Plan(
                 worker=(program, CHILD, "worker"),
                 shipper=(program, CHILD, "shipper"),
-                worker_settings=lambda slot: json.dumps({**common, "slot": slot}).encode(),
+                worker_settings=lambda slot, live: json.dumps(
+                    {**common, "slot": slot, "live": encode(live).decode()}
+                ).encode(),
                 shipper_settings=json.dumps({"spool": str(spool)}).encode(),
                 drain_timeout_s=5,
                 ship_timeout_s=ship_timeout_s,
@@ -240,3 +245,63 @@ async def test_shipper_is_drained_only_when_orphans_have_ended(tmp_path: Path) -
         await holder.let_go()
         await asyncio.wait_for(run, 10)
         assert (tmp_path / "drained").exists()
+
+
+ORDERS = Topology((App(name="orders", instances=(Instance("http", "10.0.3.7", 8080),)),))
+
+
+async def told(mirror: Mirror, expected: Live) -> None:
+    """Wait until whichever worker answers was told that."""
+    async with asyncio.timeout(20):
+        while decode(await mirror.ask(b"live")) != expected:
+            await asyncio.sleep(0.01)
+
+
+async def test_workers_are_told_what_is_so(tmp_path: Path) -> None:
+    """Topologies and shares, whole each time, while they run."""
+    mirror = Mirror(tmp_path)
+    async with running(mirror):
+        first = await mirror.ask(b"pid")
+        mirror.supervisor.publish(ORDERS)
+        await told(mirror, Live(topology=ORDERS))
+        mirror.supervisor.set_percent("orders", 5)
+        await told(mirror, Live(topology=ORDERS, percents={"orders": 5}))
+        mirror.supervisor.set_percent(None, 50)
+        mirror.supervisor.set_percent("orders", None)
+        await told(mirror, Live(topology=ORDERS, percent=50))
+        assert await mirror.ask(b"pid") == first
+
+
+async def test_a_restarted_worker_knows_it_from_the_start(tmp_path: Path) -> None:
+    """It must not turn away what the one before it served."""
+    mirror = Mirror(tmp_path)
+    mirror.supervisor.publish(ORDERS)
+    async with running(mirror):
+        assert decode(await mirror.ask(b"live")) == Live(topology=ORDERS)
+        mirror.supervisor.set_percent(None, 1)
+        await mirror.ask(b"die")
+        assert decode(await mirror.ask(b"live")) == Live(topology=ORDERS, percent=1)
+
+
+async def test_what_cannot_be_told_is_refused(tmp_path: Path) -> None:
+    """A share that is none, a topology too large for any worker: all stays as it was."""
+    mirror = Mirror(tmp_path)
+    mirror.supervisor.publish(ORDERS)
+    with pytest.raises(ValueError, match="a share is from 0 to 100, not 101"):
+        mirror.supervisor.set_percent("orders", 101)
+    huge = Topology((App(name="orders", hosts=("x" * MAX_SETTINGS_BYTES,)),))
+    with pytest.raises(ValueError, match="is too large"):
+        mirror.supervisor.publish(huge)
+    assert mirror.supervisor.live == Live(topology=ORDERS)
+    mirror.supervisor.abort()
+    mirror.locks.close()
+
+
+async def test_leaving_is_said_before_anything_ends(tmp_path: Path) -> None:
+    """No new traffic should come, and what comes is served."""
+    mirror = Mirror(tmp_path)
+    async with running(mirror):
+        mirror.supervisor.leave()
+        assert mirror.supervisor.unready() == ["draining"]
+        assert (await mirror.ask(b"pid")).isdigit()
+        assert not mirror.supervisor.is_draining

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mirrorproxy.capture.child import DRAIN
+from mirrorproxy.capture.child import DRAIN, LIVE
 from mirrorproxy.capture.listeners import Address, address_of, bind_shared
 from mirrorproxy.capture.worker import Worker
 from mirrorproxy.metrics import INDEX, volatile_slot
@@ -31,6 +31,9 @@ class FakePlane:
         return len(self.connections)
 
     def protocol_factory(self) -> asyncio.BaseProtocol:
+        return Answering(self)
+
+    def copies_factory(self) -> asyncio.BaseProtocol:
         return Answering(self)
 
     def update_gauges(self) -> None:
@@ -86,6 +89,9 @@ class Scene:
         self.address = address_of(self.listening)
         self.control, theirs = socket.socketpair()
         self.theirs = theirs
+        (self.tap,) = bind_shared(Address("127.0.0.1", 0), 1)
+        self.tap_address = address_of(self.tap)
+        self.heard: list[bytes] = []
         self.slot = volatile_slot()
         self.plane = FakePlane()
         self.worker = Worker(
@@ -95,6 +101,8 @@ class Scene:
             self.slot,
             drain_timeout_s=drain_timeout_s,
             orphan_s=orphan_s,
+            tap=self.tap,
+            follow=self.heard.append,
         )
         self.run = asyncio.create_task(self.worker.run())
 
@@ -103,8 +111,8 @@ class Scene:
             while not self.slot[INDEX["ready"]]:
                 await asyncio.sleep(0.005)
 
-    async def ask(self, word: bytes) -> bytes:
-        reader, writer = await asyncio.open_connection(*self.address)
+    async def ask(self, word: bytes, address: Address | None = None) -> bytes:
+        reader, writer = await asyncio.open_connection(*(address or self.address))
         writer.write(word)
         try:
             return await asyncio.wait_for(reader.read(len(word)), 10)
@@ -152,15 +160,17 @@ async def test_whoever_waits_in_the_backlog_is_still_answered(scenes: list[Scene
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     for number in range(50):
-        client = socket.create_connection(scene.address, timeout=5)
+        address = scene.tap_address if number % 2 else scene.address
+        client = socket.create_connection(address, timeout=5)
         client.sendall(b"%02d" % number)
         clients.append(client)
     await scene.ended()
     for number, client in enumerate(clients):
         with client:
             assert client.recv(2) == b"%02d" % number
-    with pytest.raises(ConnectionRefusedError):
-        await scene.ask(b"x")
+    for address in (scene.address, scene.tap_address):
+        with pytest.raises(ConnectionRefusedError):
+            await scene.ask(b"x", address)
     assert scene.slot[INDEX["ready"]] == 0
 
 
@@ -181,6 +191,18 @@ async def test_drain_waits_for_what_is_in_flight(scenes: list[Scene]) -> None:
     assert await slow == b"slow"
     await scene.ended()
     assert scene.plane.aborted == 0
+
+
+async def test_follows_what_it_is_told(scenes: list[Scene]) -> None:
+    """Whole words, in order, while it serves; draining is one of them."""
+    scenes.append(scene := Scene())
+    await scene.ready()
+    said = b"".join(LIVE + len(word).to_bytes(4, "big") + word for word in (b"one", b"two"))
+    scene.control.send(said[:7])
+    assert await scene.ask(b"x", scene.tap_address) == b"x"
+    scene.control.send(said[7:] + DRAIN)
+    await scene.ended()
+    assert scene.heard == [b"one", b"two"]
 
 
 async def test_drain_is_bounded(scenes: list[Scene]) -> None:

@@ -18,6 +18,9 @@ class FakeReports:
     def unready(self) -> list[str]:
         return self.reasons
 
+    def app_unready(self, name: str) -> list[str] | None:
+        return {"orders": self.reasons}.get(name)
+
     def metrics(self) -> str:
         return "mirrorproxy_seen_total 3\n"
 
@@ -78,6 +81,37 @@ async def test_not_ready_says_why(client: aiohttp.ClientSession, reports: FakeRe
         assert await response.text() == "worker 1 is starting\ndraining\n"
     async with client.get("/healthz") as response:
         assert response.status == 200
+
+
+async def test_the_health_of_one_app(client: aiohttp.ClientSession, reports: FakeReports) -> None:
+    """200 while its traffic may come, 503 with the reasons, 404 for a name that nobody has."""
+    async with client.get("/healthz/orders") as response:
+        assert (response.status, await response.text()) == (200, "ok\n")
+    reports.reasons = ["no healthy instance"]
+    async with client.get("/healthz/orders") as response:
+        assert (response.status, await response.text()) == (503, "no healthy instance\n")
+    async with client.get("/healthz/shop") as response:
+        assert (response.status, await response.text()) == (404, "no app has this name\n")
+
+
+async def test_the_document_for_traefik(
+    client: aiohttp.ClientSession, reports: FakeReports
+) -> None:
+    """Made at each request; without one there is nothing at that path."""
+    async with client.get("/traefik") as response:
+        assert response.status == 404
+    listening = bind_alone(Address("127.0.0.1", 0))
+    documents = iter([{"http": {}}, {"http": {"routers": {}}}])
+    server = AdminServer(reports, loopback=True, traefik=lambda: next(documents))
+    await server.start(listening)
+    try:
+        async with aiohttp.ClientSession(f"http://{address_of(listening)}") as session:
+            for expected in ({"http": {}}, {"http": {"routers": {}}}):
+                async with session.get("/traefik") as response:
+                    assert response.headers["Content-Type"] == "application/json"
+                    assert await response.json() == expected
+    finally:
+        await server.close()
 
 
 async def test_a_name_elsewhere_is_refused(client: aiohttp.ClientSession) -> None:

@@ -6,7 +6,7 @@ import re
 
 from pages import ROOT
 
-from mirrorproxy.control.metrics import Scrape, WorkerSample, render
+from mirrorproxy.control.metrics import AppSample, Scrape, WorkerSample, render
 from mirrorproxy.control.replay_metrics import ReplayScrape, render_replay
 from mirrorproxy.metrics import FIELDS
 from mirrorproxy.spool.status import ShipperStatus
@@ -25,6 +25,7 @@ def shown() -> list[tuple[str, str, str, str]]:
             now_us=0,
             totals=dict.fromkeys(FIELDS, 0),
             workers=(WorkerSample(slot=0, up=True),),
+            apps=(AppSample(name="orders", up=True),),
             shipping=ShipperStatus(updated_us=0),
         )
     ) + render_replay(

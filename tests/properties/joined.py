@@ -18,6 +18,7 @@ from strict_reader import read_request
 from wires import HIGH_BYTES, TurnLoop, Wire
 
 from mirrorproxy.capture import flow
+from mirrorproxy.capture.apps import Table, make_table
 from mirrorproxy.capture.proxy import Proxy
 from mirrorproxy.capture.routes import Route, Routes
 from mirrorproxy.capture.tap import Tap
@@ -27,6 +28,7 @@ from mirrorproxy.http1.origin import Origin
 from mirrorproxy.http1.pool import Pool
 from mirrorproxy.metrics import volatile_slot
 from mirrorproxy.record import HeaderList
+from mirrorproxy.topology import App, Instance
 
 PIECE_BYTES = 4096
 """The most that one read of the loop brings."""
@@ -220,12 +222,12 @@ class Upstream:
 
 
 class World:
-    """Clients, the proxy, and the upstream.
+    """Clients, the proxy, and the upstream: one that is configured, or an app's instances.
 
     trouble: whether anything happened that lets the proxy answer for itself.
     """
 
-    def __init__(self, plan: list[list[Ask]]) -> None:
+    def __init__(self, plan: list[list[Ask]], instances: int = 0) -> None:
         self.loop = TurnLoop()
         self.asks = {ask.number: ask for asks in plan for ask in asks}
         self.taps: list[OrderedTap] = []
@@ -239,13 +241,21 @@ class World:
         self._patches.enter_context(mock.patch.object(flow, "_MAX_HELD_BYTES", _HELD_BYTES))
         with mock.patch.object(asyncio, "get_running_loop", return_value=self.loop):
             self.pool = Pool(ClientLimits())
+            static = [] if instances else [Route("s", Origin("http", "up", 80))]
             self.proxy = Proxy(
-                Routes([Route("s", Origin("http", "up", 80))]),
+                Routes(static),
                 self,
                 lambda _: self.pool,
                 ServerLimits(max_pipelined_bytes=_PIPELINED_BYTES),
                 volatile_slot(),
             )
+        app = App(
+            name="s",
+            paths=("/**",),
+            instances=tuple(Instance("http", f"up-{n}", 80) for n in range(instances)),
+        )
+        self.table = make_table(static, [app] if instances else [], Table(Routes(static)))
+        self.proxy.use(self.table)
         self.clients = [Client(self, asks) for asks in plan]
 
     def begin(self, head: RequestHead, **_: Any) -> OrderedTap:

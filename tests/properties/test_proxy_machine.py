@@ -26,9 +26,9 @@ class ProxyMachine(RuleBasedStateMachine):
     world: World | None = None
     is_calm = True
 
-    @initialize(plan=plans(), is_calm=st.booleans())
-    def begin(self, plan: list[list[Ask]], is_calm: bool) -> None:
-        self.world = World(plan)
+    @initialize(plan=plans(), is_calm=st.booleans(), instances=st.sampled_from([0, 0, 1, 3]))
+    def begin(self, plan: list[list[Ask]], is_calm: bool, instances: int) -> None:
+        self.world = World(plan, instances)
         self.is_calm = is_calm
 
     def teardown(self) -> None:
@@ -176,6 +176,8 @@ def _run_to_the_end(world: World) -> None:
     assert world.proxy.active == 0
     assert world.proxy.open_connections == 0
     assert world.pool.open_connections == 0
+    for balance in world.table.balances.values():
+        assert [member.outstanding for member in balance.members if member.outstanding] == []
     assert all(tap.end for tap in world.taps), "a tap without an end"
     for tap in world.taps:
         ask = world.asks[tap.number]

@@ -27,10 +27,10 @@ from typing import Any
 
 import msgspec
 
+from mirrorproxy.capture.app_follower import AppFollower
 from mirrorproxy.capture.child import DRAIN, receive_settings
 from mirrorproxy.capture.claim import COUNTERS, SLOT_LOCKS
 from mirrorproxy.capture.filters import Filters
-from mirrorproxy.capture.app_follower import AppFollower
 from mirrorproxy.capture.follower import Follower, load_position, position_file
 from mirrorproxy.capture.log_recorder import LogRecorder
 from mirrorproxy.capture.proxy import Proxy

@@ -62,18 +62,17 @@ class AppStatus(msgspec.Struct, frozen=True):
 class MirrorStatus(msgspec.Struct, frozen=True):
     """The answer of `/status`.
 
-    percent, percents: shares that were set while it runs, see `live`. apps: of
-    the topology. control: what whoever watches for apps says of itself,
-    None where nobody does. shipping: what the shipper last said, None before it spoke.
+    apps: of the topology. control: what whoever watches for apps says of itself,
+    None where nobody does. live: what was changed while it runs, and by whom.
+    shipping: what the shipper last said, None before it spoke.
     """
 
     mirror: Identity
     unready: list[str]
     ledger: CaptureLedger
-    percent: float | None
-    percents: dict[str, float]
     apps: list[AppStatus]
     control: object
+    live: object
     workers: list[WorkerStatus]
     shipper: ShipperProcess
     shipping: ShipperStatus | None
@@ -94,6 +93,7 @@ class MirrorReports:
         prober: Prober,
         render: Callable[[MirrorReports], str],
         control: Callable[[], object] = lambda: None,
+        live: Callable[[], object] = lambda: None,
     ) -> None:
         self.identity = identity
         self.supervisor = supervisor
@@ -102,6 +102,7 @@ class MirrorReports:
         self._render = render
         self._control = control
         self._judged: tuple[Topology, dict[str, str | None]] = (Topology(), {})
+        self._live = live
         self._services = [service.name for service in identity.services]
         self._spool = Path(identity.spool)
 
@@ -163,10 +164,9 @@ class MirrorReports:
             mirror=self.identity,
             unready=self.unready(),
             ledger=self.ledger(shipping),
-            percent=self.supervisor.live.percent,
-            percents=self.supervisor.live.percents,
             apps=self.apps(),
             control=self._control(),
+            live=self._live(),
             workers=self.supervisor.worker_statuses(),
             shipper=self.supervisor.shipper_status(),
             shipping=shipping,

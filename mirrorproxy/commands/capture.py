@@ -13,11 +13,9 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -25,7 +23,7 @@ from mirrorproxy import __version__, app
 from mirrorproxy.capture.claim import Claim, claim
 from mirrorproxy.capture.ending import Ending
 from mirrorproxy.capture.ledger import describe
-from mirrorproxy.capture.listeners import Address, address_of, bind_alone, bind_shared
+from mirrorproxy.capture.listeners import address_of
 from mirrorproxy.capture.prober import Prober
 from mirrorproxy.capture.reports import Identity, MirrorReports
 from mirrorproxy.capture.seal_key import SealKey, from_env, load_or_create
@@ -34,11 +32,14 @@ from mirrorproxy.capture.settings import FollowerSettings, ShipperSettings, Work
 from mirrorproxy.capture.supervisor import Plan, Supervisor
 from mirrorproxy.clock import wall_us
 from mirrorproxy.commands.capture_control import Ground, MakeControl, Watching, make_control
+from mirrorproxy.commands.capture_live import CaptureLive
 from mirrorproxy.commands.capture_metrics import metrics_text
 from mirrorproxy.commands.capture_options import add_options, settings_of
+from mirrorproxy.commands.capture_sockets import Sockets, bound
 from mirrorproxy.commands.decoding import SEAL_KEY_VARIABLE
 from mirrorproxy.config import CaptureSettings
 from mirrorproxy.control.admin import AdminServer
+from mirrorproxy.control.endpoint import read_token
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.topology import Topology
 
@@ -87,47 +88,33 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 def run(
     args: argparse.Namespace,
     control: MakeControl = make_control,
-    traefik: Callable[[Topology], object] | None = None,
 ) -> int:
     """Capture until told to end; return the exit status.
 
-    control: makes what watches for apps. traefik: the document that `/traefik`
-    serves for a topology.
+    control: makes what watches for apps.
     """
     settings = settings_of(args, os.environ)
     app.configure_logging(settings.log_level, "supervisor")
     app.check_target(settings.to)
     if settings.access_log and Path(settings.access_log.file).is_dir():
         raise ConfigError("a directory: name the file that is written", file="--access-log")
+    token = _token(args, settings)
     with contextlib.ExitStack() as stack:
         spool = claim(Path(settings.spool.directory), settings.workers)
         stack.callback(spool.close)
         key = _seal_key(settings)
         # The workers of a killed supervisor go on serving for a moment: no gap.
-        listening = (
-            bind_shared(settings.listen, settings.workers, beside_others=bool(spool.orphans))
-            if settings.listen
-            else []
-        )
-        tapping = []
-        if settings.tap:
-            tapping = bind_shared(settings.tap, settings.workers, beside_others=bool(spool.orphans))
-        for bound in (*listening, *tapping):
-            stack.callback(bound.close)
-        admin = _bind_admin(settings.admin) if settings.admin else None
-        if admin:
-            stack.callback(admin.close)
-        sockets = _Sockets(listening, tapping, admin)
-        capture = _Capture(settings, spool, key, sockets, control, traefik)
+        sockets = stack.enter_context(bound(settings, beside_others=bool(spool.orphans)))
+        capture = _Capture(settings, spool, key, sockets, token, control)
         return asyncio.run(capture.run(as_json=args.json))
 
 
-def _bind_admin(address: Address) -> socket.socket:
-    try:
-        return bind_alone(address)
-    except ConfigError as error:
-        # Nobody may have named this address: say where it comes from.
-        raise ConfigError(f"{error.message}; name another, or off", file="--admin") from error
+def _token(args: argparse.Namespace, settings: CaptureSettings) -> str | None:
+    if args.admin_token_file is None:
+        return None
+    if settings.admin is None:
+        raise ConfigError("there is no admin server: --admin is off", file="--admin-token-file")
+    return read_token(args.admin_token_file)
 
 
 def _seal_key(settings: CaptureSettings) -> SealKey:
@@ -150,28 +137,6 @@ def _key_path(settings: CaptureSettings) -> Path:
     return Path(state) / "mirrorproxy" / "seal.key"
 
 
-class _Sockets(NamedTuple):
-    """What is bound. listening, tapping: one per worker; tapping is empty without a tap."""
-
-    listening: list[socket.socket]
-    tapping: list[socket.socket]
-    admin: socket.socket | None
-
-    @property
-    def listen(self) -> Address | None:
-        return address_of(self.listening[0]) if self.listening else None
-
-    def by_slot(self, slots: Sequence[int]) -> dict[int, socket.socket | None]:
-        """Return the listening socket of each worker; a log's follower has none."""
-        if not self.listening:
-            return dict.fromkeys(slots)
-        return dict(zip(slots, self.listening, strict=True))
-
-    @property
-    def tap(self) -> Address | None:
-        return address_of(self.tapping[0]) if self.tapping else None
-
-
 class _Capture:
     """One run of the command, from bound sockets to the ledger."""
 
@@ -180,16 +145,16 @@ class _Capture:
         settings: CaptureSettings,
         spool: Claim,
         key: SealKey,
-        sockets: _Sockets,
+        sockets: Sockets,
+        token: str | None,
         control: MakeControl,
-        traefik: Callable[[Topology], object] | None,
     ) -> None:
         self._settings = settings
         self._spool = spool
         self._key = key
         self._sockets = sockets
+        self._token = token
         self._make_control = control
-        self._traefik = traefik
         self._published = asyncio.Event()
         self._kept = SealPolicy(**msgspec.structs.asdict(settings.seal)).kept()
 
@@ -204,8 +169,11 @@ class _Capture:
             orphans=self._spool.orphans,
             spool=self._spool.spool,
         )
+        live = CaptureLive(
+            supervisor, {service.name: service.percent for service in settings.services}
+        )
         prober = Prober()
-        control = self._make_control(settings, self._ground(supervisor, prober))
+        control = self._make_control(settings, self._ground(supervisor, prober, live))
         reports = MirrorReports(
             self._identity(),
             supervisor,
@@ -213,11 +181,16 @@ class _Capture:
             prober,
             metrics_text,
             control.status if control else lambda: None,
+            live.current,
         )
         admin = None
         if sockets.admin and settings.admin:
+            loopback = settings.admin.is_loopback
             admin = AdminServer(
-                reports, loopback=settings.admin.is_loopback, traefik=self._document(supervisor)
+                reports,
+                loopback=loopback,
+                control=live.endpoint(loopback=loopback, token=self._token),
+                traefik=control.document if control else None,
             )
             await admin.start(sockets.admin)
         probing = asyncio.create_task(prober.run())
@@ -243,7 +216,7 @@ class _Capture:
                 await admin.close()
         return self._conclude(reports, as_json=as_json)
 
-    def _ground(self, supervisor: Supervisor, prober: Prober) -> Ground:
+    def _ground(self, supervisor: Supervisor, prober: Prober, live: CaptureLive) -> Ground:
         def publish(topology: Topology) -> None:
             try:
                 supervisor.publish(topology)
@@ -259,7 +232,7 @@ class _Capture:
             admin=address_of(sockets.admin) if sockets.admin else None,
             tap=sockets.tap,
             publish=publish,
-            set_percent=supervisor.set_percent,
+            follower=live.follower,
         )
 
     async def _know_apps(self) -> None:
@@ -272,10 +245,6 @@ class _Capture:
             await asyncio.wait_for(self._published.wait(), FIRST_TOPOLOGY_S)
         except TimeoutError:
             log.warning("it is not known yet which apps there are; serving without them")
-
-    def _document(self, supervisor: Supervisor) -> Callable[[], object] | None:
-        traefik = self._traefik
-        return (lambda: traefik(supervisor.live.topology)) if traefik else None
 
     def _plan(self) -> Plan:
         settings = self._settings
@@ -359,7 +328,7 @@ class _Capture:
             lines.append(f"  WARNING: recorded in the clear by choice: {', '.join(self._kept)}")
         if self._sockets.admin:
             admin = address_of(self._sockets.admin)
-            lines.append(f"  admin on http://{admin}: /healthz /readyz /metrics /status")
+            lines.append(f"  admin on http://{admin}: /healthz /readyz /metrics /status /control")
         lines.append("  Ctrl-C or SIGTERM ends it")
         _tell("\n".join(lines))
 

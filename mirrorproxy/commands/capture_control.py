@@ -7,13 +7,14 @@ what it registers elsewhere it takes back when the mirror leaves.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from mirrorproxy.capture.listeners import Address
 from mirrorproxy.config import CaptureSettings
-from mirrorproxy.errors import ConfigError
+from mirrorproxy.control.kv_words import OnChange
 from mirrorproxy.topology import Topology
 
 log = logging.getLogger(__name__)
@@ -33,33 +34,38 @@ class Control(Protocol):
     def status(self) -> object:
         """Return what `/status` shows of it: a value that msgspec can write as JSON, no secrets."""
 
+    def document(self) -> object:
+        """Return what `/traefik` serves to Traefik's HTTP provider, likewise."""
+
 
 class Ground(NamedTuple):
     """What a watcher works with.
 
     listen, admin, tap: where this mirror is bound, None for what it has not.
     publish: makes every worker serve these apps; neither waits nor raises. Clients
-    are accepted once something was published, also if it is nothing. set_percent:
-    records another share of a service (None: of all) until None takes it back;
-    raises ValueError if it is not from 0 to 100.
+    are accepted once something was published, also if it is nothing. follower:
+    returns what takes the keys below a prefix and records the shares that they say.
     """
 
     listen: Address | None
     admin: Address | None
     tap: Address | None
     publish: Callable[[Topology], None]
-    set_percent: Callable[[str | None, float | None], None]
+    follower: Callable[[str], OnChange]
 
 
 MakeControl = Callable[[CaptureSettings, Ground], Control | None]
 """Makes the watcher that the settings ask for, None if they ask for none. Raises ConfigError."""
 
 
-def make_control(settings: CaptureSettings, _: Ground) -> Control | None:
+def make_control(settings: CaptureSettings, ground: Ground) -> Control | None:
     """Return the watcher that the settings ask for. Raises ConfigError."""
     if settings.consul is None:
         return None
-    raise ConfigError("Consul cannot be watched yet", file="--consul")
+    # By name: py-consul takes its time to load, and few need it.
+    module = importlib.import_module("mirrorproxy.commands.capture_consul")
+    control: Control = module.CaptureConsul(settings, settings.consul, ground)
+    return control
 
 
 class Watching:

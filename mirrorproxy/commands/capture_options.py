@@ -118,6 +118,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="health, metrics, status (default: 127.0.0.1:9808), or off",
     )
+    add("--admin-token-file", metavar="FILE", help="what a change must bring; needed off loopback")
     add("--strict", action="store_true", default=None, help="for a listener that faces clients")
     add("--drain-timeout", metavar="TIME", help="for requests in flight at the end (default: 10s)")
     add("--response-timeout", metavar="TIME", help="answer 504 after this (default: never)")

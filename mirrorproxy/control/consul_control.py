@@ -15,7 +15,14 @@ from typing import Protocol
 import msgspec
 
 from mirrorproxy.control.catalog import Catalog
-from mirrorproxy.control.discovery import Discovered, Discovery, FoundApp, ReadTags
+from mirrorproxy.control.discovery import (
+    Discovered,
+    Discovery,
+    FoundApp,
+    ReadTags,
+    SeeCatalog,
+    ignore_catalog,
+)
 from mirrorproxy.control.pool import MirrorCounts
 from mirrorproxy.control.registrar import Registrar, RegistrarSettings
 from mirrorproxy.topology import App, Topology
@@ -74,6 +81,7 @@ class ConsulControl:
 
     publish: gets each new topology, in the mirror's event loop; it must neither wait nor
     raise. read_tags, mirror_tags: what an app's tags mean, and those of its mirror.
+    see_catalog: gets all services with their tags before their apps are read.
     linger_s: see `LINGER_S`. Made within a running event loop.
     """
 
@@ -85,10 +93,11 @@ class ConsulControl:
         *,
         read_tags: ReadTags,
         mirror_tags: MirrorTags,
+        see_catalog: SeeCatalog = ignore_catalog,
         linger_s: float = LINGER_S,
     ) -> None:
         self._registrar = Registrar(catalog, settings)
-        self._discovery = Discovery(catalog, read_tags, self._changed)
+        self._discovery = Discovery(catalog, read_tags, self._changed, see_catalog=see_catalog)
         self._counts = MirrorCounts(catalog, self._want)
         self._publish = publish
         self._mirror_tags = mirror_tags

@@ -71,6 +71,11 @@ class AppTags(Protocol):
 
 
 ReadTags = Callable[[str, Sequence[str]], AppTags]
+SeeCatalog = Callable[[Mapping[str, Sequence[str]]], None]
+
+
+def ignore_catalog(_services: Mapping[str, Sequence[str]]) -> None:
+    """See nothing of a catalog."""
 
 
 class FoundApp(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +153,8 @@ class Discovery:
 
     on_change: gets everything that is known, at first when every app with the
     tag was looked at once; it must not raise or wait.
-    keep_s: see `KEEP_S`.
+    see_catalog: gets all services with their tags whenever they change, before
+    their apps are read. keep_s: see `KEEP_S`.
     """
 
     def __init__(
@@ -157,11 +163,13 @@ class Discovery:
         read_tags: ReadTags,
         on_change: Callable[[Discovered], None],
         *,
+        see_catalog: SeeCatalog = ignore_catalog,
         keep_s: float = KEEP_S,
     ) -> None:
         self._catalog = catalog
         self._read_tags = read_tags
         self._on_change = on_change
+        self._see_catalog = see_catalog
         self._keep_s = keep_s
         self._asking: set[str] = set()
         self._watches: dict[str, asyncio.Task[None]] = {}
@@ -185,6 +193,7 @@ class Discovery:
                 self._catalog.services,
                 on_problem=lambda problem: self._note("", problem),
             ):
+                self._see_catalog(services)
                 self._asking = {name for name, tags in services.items() if _asks(tags)}
                 self._follow()
         finally:

@@ -26,6 +26,8 @@ class Watcher:
 
     def __init__(self, settings: CaptureSettings, ground: Ground) -> None:
         self._ground = ground
+        self._shares = ground.follower("mirrorproxy/test/capture/")
+        self._topology = Topology()
         self._published = 0
         self._reader: asyncio.StreamReader | None = None
         note(f"made for {settings.consul.url if settings.consul else None}")
@@ -43,9 +45,10 @@ class Watcher:
             if line == b"fail\n":
                 raise RuntimeError("told to")
             if line.startswith(b"percent "):
-                self._ground.set_percent(None, float(line.split()[1]))
+                self._shares({"percent": line.split()[1].decode()})
             else:
-                self._ground.publish(msgspec.json.decode(line, type=Topology))
+                self._topology = msgspec.json.decode(line, type=Topology)
+                self._ground.publish(self._topology)
             self._published += 1
         await asyncio.Event().wait()
 
@@ -54,6 +57,9 @@ class Watcher:
 
     def status(self) -> object:
         return {"published": self._published}
+
+    def document(self) -> object:
+        return {"apps": [app.name for app in self._topology.apps]}
 
 
 def note(word: str) -> None:
@@ -64,11 +70,7 @@ def note(word: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser()
     capture.add_parser(parser.add_subparsers())
-    return capture.run(
-        parser.parse_args(),
-        control=Watcher,
-        traefik=lambda topology: {"apps": [app.name for app in topology.apps]},
-    )
+    return capture.run(parser.parse_args(), control=Watcher)
 
 
 if __name__ == "__main__":

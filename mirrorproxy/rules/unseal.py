@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Set
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
 from mirrorproxy.marks import PATTERN, PATTERN_BYTES, contains_mark
@@ -19,10 +19,12 @@ from mirrorproxy.rules.heads import Header, header_of, is_any_sealed, names_of, 
 _COOKIE_UNSAFE = re.compile(r"[^!#-+\--:<-\[\]-~]")  # RFC 6265, 4.1.1
 
 
-_PERCENT, _BACKSLASH, _BRACE = b"%\\{"
+_PERCENT: Final = b"%"
+_BACKSLASH: Final = b"\\"
+_BRACE: Final = b"{"
 _XML_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"})
-_FEW_BRACES = 16
-_MARK_STARTS = (b"{h1", b"{H1")
+_FEW_BRACES: Final = 16
+_MARK_STARTS: Final = (b"{h1", b"{H1")
 
 # By `without_sealed_cookies`, which counts the cookies.
 _TAKEN_OUT = ("cookie", "referer")
@@ -182,7 +184,7 @@ def may_hold_mark(body: bytes) -> bool:
     A mark begins with a brace, plain or escaped, and a single byte is found
     many times as fast as two.
     """
-    if _PERCENT in body or _BACKSLASH in body:
+    if body.find(_PERCENT) >= 0 or body.find(_BACKSLASH) >= 0:
         return True
     at = -1
     for _ in range(_FEW_BRACES):

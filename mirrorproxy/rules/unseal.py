@@ -184,7 +184,7 @@ def may_hold_mark(body: bytes) -> bool:
     A mark begins with a brace, plain or escaped, and a single byte is found
     many times as fast as two.
     """
-    if body.find(_PERCENT) >= 0 or body.find(_BACKSLASH) >= 0:
+    if _PERCENT in body or _BACKSLASH in body:
         return True
     at = -1
     for _ in range(_FEW_BRACES):

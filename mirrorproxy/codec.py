@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import re
 
 import msgspec
@@ -64,11 +65,15 @@ def decode_line(line: bytes) -> Exchange:
     and UnsupportedVersion when the record's version is higher than this
     reader's, whatever its shape.
     """
+    reason = ""
     try:
         exchange = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = _reason(error)
+    if reason:
+        # Raised out here: compiled, `from None` would not part it from what quotes the line.
         _refuse_newer(line)
-        raise MalformedRecord(_reason(error)) from None
+        raise MalformedRecord(reason)
     if exchange.v != VERSION:
         _refuse_newer(line)
         raise MalformedRecord("v is less than 1")
@@ -108,10 +113,9 @@ def body_of(message: Request | Response) -> bytes:
     if message.body is None:
         return b""
     if message.body_encoding == "base64":
-        try:
+        with contextlib.suppress(binascii.Error, ValueError):
             return base64.b64decode(message.body, validate=True)
-        except (binascii.Error, ValueError):
-            raise MalformedRecord("a body is not valid base64") from None
+        raise MalformedRecord("a body is not valid base64")
     return message.body.encode("utf-8")
 
 

@@ -19,6 +19,7 @@ TESTS ?= tests
 TESTFLAGS ?= -n 2
 FUZZ_SECONDS ?= 60
 # What `pip install .` makes, without installing it: an editable installation is not compiled.
+# PYTHONSAFEPATH keeps `python -m mirrorproxy` from taking the sources where it is started.
 COMPILED := .cache/compiled
 
 .PHONY: demo test test-compiled check faults fuzz bench conformance format clean
@@ -31,7 +32,7 @@ test: $(VENV)/.dev-installed
 	@$(BIN)/python -m pytest $(TESTFLAGS) $(TESTS)
 
 test-compiled: $(COMPILED)/.built
-	@PYTHONPATH=$(abspath $(COMPILED)) $(BIN)/python -m pytest $(TESTFLAGS) $(TESTS)
+	@PYTHONSAFEPATH=1 PYTHONPATH=$(abspath $(COMPILED)) $(BIN)/python -m pytest $(TESTFLAGS) $(TESTS)
 
 check: $(VENV)/.dev-installed
 	$(BIN)/ruff format --check .
@@ -48,7 +49,7 @@ fuzz: $(VENV)/.fuzz-installed
 	@$(BIN)/python tests/fuzz/run.py $(FUZZ_SECONDS)
 
 bench: $(COMPILED)/.built .cache/mitmproxy/.installed
-	@PYTHONPATH=$(abspath $(COMPILED)) $(BIN)/python benchmarks/run.py $(BENCHFLAGS)
+	@PYTHONSAFEPATH=1 PYTHONPATH=$(abspath $(COMPILED)):$(abspath benchmarks) $(BIN)/python benchmarks/run.py $(BENCHFLAGS)
 
 conformance: $(VENV)/.dev-installed
 	@$(BIN)/python tests/wire/compare_proxies.py --write docs/conformance.md

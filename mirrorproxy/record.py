@@ -1,7 +1,8 @@
 """The exchange record, version 1: what was captured of one request and its answer.
 
 These are the values; `codec` turns them into lines and back. Readers ignore
-unknown keys and refuse a higher version.
+unknown keys and refuse a higher version. No record refers back to itself, so the
+garbage collector need not walk over the thousands that a reader holds (gc=False).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ HeaderList = list[tuple[str, str]]
 """Header lines as received: in order, with repeats and case, as latin-1 text."""
 
 
-class Request(msgspec.Struct, omit_defaults=True):
+class Request(msgspec.Struct, omit_defaults=True, gc=False):
     """The request as the proxy received it, sealed.
 
     target: exactly as received, as latin-1 text. headers: without hop-by-hop
@@ -45,7 +46,7 @@ class Request(msgspec.Struct, omit_defaults=True):
     trailers: HeaderList = []
 
 
-class Response(msgspec.Struct, omit_defaults=True):
+class Response(msgspec.Struct, omit_defaults=True, gc=False):
     """Production's answer; the same meanings as in `Request`.
 
     body is recorded only when asked for.
@@ -62,7 +63,7 @@ class Response(msgspec.Struct, omit_defaults=True):
     trailers: HeaderList = []
 
 
-class Credential(msgspec.Struct, omit_defaults=True, rename={"place": "in"}):
+class Credential(msgspec.Struct, omit_defaults=True, gc=False, rename={"place": "in"}):
     """One secret of the request, as its keyed fingerprint.
 
     place: "header", "cookie", "query" or "body". name: the header, cookie, key
@@ -80,7 +81,7 @@ class Credential(msgspec.Struct, omit_defaults=True, rename={"place": "in"}):
     user: str | None = None
 
 
-class Exchange(msgspec.Struct, omit_defaults=True):
+class Exchange(msgspec.Struct, omit_defaults=True, gc=False):
     """One captured request with production's answer.
 
     started_us: wall clock at the first byte of the request, microseconds since

@@ -84,9 +84,10 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_buffer", "_decoder", "_half_closed", "_head", "_limits", "_loop", "_paused", "_release",
-        "_request_sent", "_searched", "_to_head", "_total_deadline", "_transport", "_tunnel",
-        "_upgradable", "answered", "deadline", "idle_since", "origin", "receiver", "reused",
+        "_buffer", "_decoder", "_half_closed", "_head", "_last", "_limits", "_loop", "_paused",
+        "_release", "_request_sent", "_searched", "_to_head", "_total_deadline", "_transport",
+        "_tunnel", "_upgradable", "answered", "deadline", "idle_since", "origin", "receiver",
+        "reused",
     )  # fmt: skip
 
     def __init__(
@@ -110,6 +111,7 @@ class ClientConnection(asyncio.Protocol):
         self._buffer = bytearray()  # an unfinished head
         self._searched = 0
         self._head: ResponseHead | None = None
+        self._last: ResponseHead | None = None
         self._decoder: BodyDecoder | None = None
         self._to_head = False
         self._upgradable = False
@@ -233,7 +235,12 @@ class ClientConnection(asyncio.Protocol):
 
     def _read(self, data: bytes, receiver: Receiver) -> None:
         while self._head is None:
-            head = parse_response(data, to_head=self._to_head)
+            last = self._last
+            # Within a second an origin often answers with the same head, its Date included.
+            if last is not None and not self._to_head and data.startswith(last.raw):
+                head: ResponseHead | None = last
+            else:
+                head = parse_response(data, to_head=self._to_head)
             if head is None or len(head.raw) > self._limits.max_head_bytes:
                 self._buffer += data
                 if head is not None or not self._is_unfinished():
@@ -242,6 +249,7 @@ class ClientConnection(asyncio.Protocol):
             self._searched = 0
             size = len(head.raw)
             if head.status >= 200:
+                self._last = None if self._to_head else head
                 if head.framing == len(data) - size:  # nearly every answer: whole, in one read
                     self._head = head
                     self._given_back(leftover=False)

@@ -5,6 +5,8 @@ Pure but for a bounded memory of lines. `heads` parses and passes on what others
 
 from __future__ import annotations
 
+from typing import Final
+
 from mirrorproxy.headers import HOP_BY_HOP, end_to_end
 from mirrorproxy.http1.grammar import REQUEST_HEAD, TRAILERS
 from mirrorproxy.record import HeaderList
@@ -29,7 +31,9 @@ def serialize_request(
         # Perhaps a header that is refused is one of those that Connection takes out.
         block = b"".join(map(_line, end_to_end(headers)))
     start = _latin1(f"{method} {target} HTTP/1.1\r\n")
-    if start.count(b"\n") != 1 or not REQUEST_HEAD.fullmatch(start + b"\r\n"):
+    if not (method in _USUAL_METHODS and _is_visible(target)) and (
+        start.count(b"\n") != 1 or not REQUEST_HEAD.fullmatch(start + b"\r\n")
+    ):
         raise ValueError("the method or target holds bytes that HTTP does not allow")
     if body_length is None:
         return b"%b%b\r\n" % (start, block)
@@ -40,17 +44,43 @@ class _UnusualHeaderError(ValueError):
     """A header that takes others out, or that is too long to be remembered."""
 
 
-_NOT_WRITTEN = HOP_BY_HOP | {"content-length"}
-_MAX_REMEMBERED_CHARS = 2048
+_USUAL_METHODS: Final = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"}
+)
+
+
+def _is_visible(target: str) -> bool:
+    """Tell whether a target has only visible ASCII: much faster than the grammar's expression."""
+    return target.isascii() and target.isprintable() and bool(target) and " " not in target
+
+
+_NOT_WRITTEN: Final = HOP_BY_HOP | {"content-length"}
+_MAX_REMEMBERED_CHARS: Final = 2048
 
 
 def _usual_line(header: tuple[str, str]) -> bytes:
     name, value = header
-    lower = name.lower()
-    if lower == "connection" or len(name) + len(value) > _MAX_REMEMBERED_CHARS:
+    if len(name) + len(value) > _MAX_REMEMBERED_CHARS:
         raise _UnusualHeaderError
-    return b"" if lower in _NOT_WRITTEN else _checked(name, value)
+    start = _beginnings[name]
+    if not start:
+        return b""
+    # No control byte is printable, so nothing in such a value could end the line.
+    if value.isascii() and value.isprintable():
+        return b"%b%b\r\n" % (start, value.encode())
+    return _checked(name, value)
 
+
+def _beginning(name: str) -> bytes:
+    """Return what the lines of a header begin with, b"" if it is not written."""
+    lower = name.lower()
+    if lower == "connection":
+        raise _UnusualHeaderError
+    return b"" if lower in _NOT_WRITTEN else _checked(name, "").rstrip(b"\r\n")
+
+
+# Values such as request ids are new each time, but their names are not.
+_beginnings = Remembered(_beginning)
 
 # The same few headers go out with every request: each is written and checked once.
 _known_line = Remembered(_usual_line).__getitem__

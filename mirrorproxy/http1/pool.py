@@ -12,6 +12,8 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Collection
 
+from mypy_extensions import mypyc_attr
+
 from mirrorproxy.http1.client import ClientConnection, Failure, Receiver
 from mirrorproxy.http1.deadlines import NEVER, Deadlines
 from mirrorproxy.http1.heads import ResponseHead
@@ -22,6 +24,7 @@ from mirrorproxy.http1.origin import Origin
 OnConnected = Callable[[ClientConnection | Failure], None]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Pool:
     """Connections to any number of origins, kept while they are warm.
 

@@ -78,8 +78,8 @@ class OutcomeFile:
         self._waiting: list[Outcome] = []
         # Bounded: a disk that hangs for good must not take the memory too.
         self._chunks: queue.Queue[bytes | None] = queue.Queue(_MAX_CHUNKS)
-        self._thread = threading.Thread(target=self._write, name="outcomes", daemon=True)
-        self._thread.start()
+        self._worker = threading.Thread(target=self._write, name="outcomes", daemon=True)
+        self._worker.start()
 
     def add(self, outcome: Outcome) -> None:
         """Take one outcome; it is written soon."""
@@ -99,7 +99,7 @@ class OutcomeFile:
         """Write everything and close the file."""
         self.flush()
         self._chunks.put(None)
-        self._thread.join()
+        self._worker.join()
         try:
             self._file.close()
         except OSError as error:

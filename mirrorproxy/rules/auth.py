@@ -186,7 +186,6 @@ def _header_offer(headers: Sequence[tuple[str, str]], token: str | None) -> Offe
     """Return an offer of headers; a bare token also replaces the same secret elsewhere."""
     given = {name.lower(): (name, value) for name, value in headers}
 
-    @functools.lru_cache(_REMEMBERED)  # users come again
     def replacement(place: str, name: str, fingerprint: str) -> Replacement:
         values = {mark_of(fingerprint): token} if token is not None else _NO_VALUES
         if place != "header" and token is not None:
@@ -195,9 +194,11 @@ def _header_offer(headers: Sequence[tuple[str, str]], token: str | None) -> Offe
         is_removed = place == "header" and lower not in given
         return Replacement(values, given, frozenset({lower} if is_removed else ()))
 
+    remembered = functools.lru_cache(_REMEMBERED)(replacement)  # users come again
+
     def offer(credentials: Sequence[Credential]) -> Replacement:
         chosen = credentials[0]
-        return replacement(chosen.place, chosen.name, chosen.fingerprint)
+        return remembered(chosen.place, chosen.name, chosen.fingerprint)
 
     return offer
 

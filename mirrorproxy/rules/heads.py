@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
+from typing import Final
 
 from mirrorproxy.headers import APP_HEADER, HOP_BY_HOP, REPLAY_HEADER, end_to_end, first
 from mirrorproxy.marks import contains_mark
@@ -26,9 +27,8 @@ _NOT_SENT = (HOP_BY_HOP - {"connection"}) | {
     _REPLAY,
     APP_HEADER.lower(),
 }
-_MAX_REMEMBERED_CHARS = 2048
+_MAX_REMEMBERED_CHARS: Final = 2048
 
-_IS_SEALED = itemgetter(0)
 _NAME = itemgetter(1)
 _PAIR = itemgetter(2)
 
@@ -78,9 +78,9 @@ def set_header(headers: Sequence[Header], name: str, value: str) -> list[Header]
     return result
 
 
-def is_any_sealed(headers: Iterable[Header]) -> bool:
+def is_any_sealed(headers: list[Header]) -> bool:
     """Tell whether any of the headers holds a mark or the trace of one."""
-    return any(map(_IS_SEALED, headers))
+    return any(is_sealed for is_sealed, _, _ in headers)
 
 
 def names_of(headers: Iterable[Header]) -> Iterable[str]:
@@ -107,7 +107,7 @@ def _read_captured(pair: tuple[str, str]) -> Header | None:
     lower = pair[0].lower()
     if lower in ("connection", _REPLAY) or len(pair[0]) + len(pair[1]) > _MAX_REMEMBERED_CHARS:
         raise _UnusualError
-    return None if lower in _NOT_SENT else _known[pair]
+    return None if lower in _NOT_SENT else (contains_mark(pair[1]), lower, pair)
 
 
 def _read(pair: tuple[str, str]) -> Header:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Set
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
 from mirrorproxy.marks import PATTERN, PATTERN_BYTES, contains_mark
@@ -19,10 +19,12 @@ from mirrorproxy.rules.heads import Header, header_of, is_any_sealed, names_of, 
 _COOKIE_UNSAFE = re.compile(r"[^!#-+\--:<-\[\]-~]")  # RFC 6265, 4.1.1
 
 
-_PERCENT, _BACKSLASH, _BRACE = b"%\\{"
+_PERCENT: Final = b"%"
+_BACKSLASH: Final = b"\\"
+_BRACE: Final = b"{"
 _XML_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"})
-_FEW_BRACES = 16
-_MARK_STARTS = (b"{h1", b"{H1")
+_FEW_BRACES: Final = 16
+_MARK_STARTS: Final = (b"{h1", b"{H1")
 
 # By `without_sealed_cookies`, which counts the cookies.
 _TAKEN_OUT = ("cookie", "referer")

@@ -69,8 +69,8 @@ class Reader:
         self._wanted: queue.SimpleQueue[ThreadedFeed | None] = queue.SimpleQueue()
         self._others: list[Reader] = []
         # A daemon: standard input may never end, and must not keep the process alive.
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
+        self._worker = threading.Thread(target=self._work, name=name, daemon=True)
+        self._worker.start()
 
     def feed(self, source: CaptureObject) -> ThreadedFeed:
         """Return the feed of an object; reading begins at once.

@@ -167,8 +167,8 @@ class Merge:
             exchange = self._decode(line)
         except MalformedRecord as error:
             return Unreadable(reading.source.name, offset, str(error), 1)
-        except UnsupportedVersion as error:
-            raise SourceError(f"{reading.source.name}: {error}") from error
+        except UnsupportedVersion as newer:
+            raise SourceError(f"{reading.source.name}: {newer}") from newer
         if self._look_ahead is not None:
             self._look_ahead(exchange)
         started_us = exchange.started_us

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from array import array
 
-_MASK = (1 << 64) - 1
+from mypy_extensions import i64
+
 MIN_REMEMBERED = 1 << 18
 
 
@@ -27,32 +28,37 @@ class RecentIds:
         self._limit = 1 << (remembered - 1).bit_length()
         self._slots = self._limit * 2
         self._mask = self._slots - 1
-        self._current = array("Q", bytes(8 * self._slots))
-        self._older = array("Q", bytes(8 * self._slots))
+        self._current = array("q", bytes(8 * self._slots))
+        self._older = array("q", bytes(8 * self._slots))
         self._count = 0
 
     def add(self, record_id: str) -> bool:
         """Remember an id; return False if it was there already."""
         # 0 marks a free slot, so it cannot stand for an id.
-        key = hash(record_id) & _MASK or 1
-        mask = self._mask
+        # i64: compiled, the numbers of this search need no objects.
+        key: i64 = hash(record_id) or 1
+        mask: i64 = self._mask
         # Both tables are searched here and not in a function: this is asked for every record.
         older = self._older
-        slot = key & mask
-        while held := older[slot]:
+        slot: i64 = key & mask
+        held: i64 = older[slot]
+        while held:
             if held == key:
                 return False
             slot = (slot + 1) & mask
+            held = older[slot]
         current = self._current
         slot = key & mask
-        while held := current[slot]:
+        held = current[slot]
+        while held:
             if held == key:
                 return False
             slot = (slot + 1) & mask
+            held = current[slot]
         current[slot] = key
         self._count += 1
         if self._count == self._limit:
             self._older = current
-            self._current = array("Q", bytes(8 * self._slots))
+            self._current = array("q", bytes(8 * self._slots))
             self._count = 0
         return True

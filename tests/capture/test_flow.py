@@ -15,13 +15,17 @@ from mirrorproxy.capture.tap import IGNORED
 from mirrorproxy.http1.client import ClientConnection
 from mirrorproxy.http1.limits import ClientLimits
 from mirrorproxy.http1.origin import Origin
+from mirrorproxy.http1.pool import Pool
 from mirrorproxy.metrics import volatile_slot
 
 UPSTREAM = Origin("http", "10.0.3.7", 8080)
 
 
-class LatePool:
+class LatePool(Pool):
     """A pool whose connection comes when the test says so."""
+
+    def __init__(self):
+        """No loop is needed."""
 
     def take(self, origin, method):
         return None

@@ -14,7 +14,7 @@ def route(service, hosts=(), paths=()):
     return Route(service, ORIGIN, hosts=tuple(hosts), paths=tuple(paths))
 
 
-def service_of(routes, host, target="/"):
+def service_of(routes, host, target=b"/"):
     found = routes.find(host, target)
     return found.service if found else None
 

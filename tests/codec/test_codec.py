@@ -205,6 +205,9 @@ def test_a_body_is_text_where_it_can_be(body, expected):
             record_with(id=ID.upper()), "id is not 32 lower-case hex digits", id="upper-case id"
         ),
         pytest.param(
+            record_with(id=ID[2:] + "  "), "id is not 32 lower-case hex digits", id="blanks in id"
+        ),
+        pytest.param(
             record_with(id="../" + ID[3:]), "id is not 32 lower-case hex digits", id="path in id"
         ),
         pytest.param(

@@ -63,6 +63,25 @@ def test_any_split_of_an_answer_reads_the_same(answer: bytes, size: int, early: 
     assert upstream.released == [True]
 
 
+def test_a_head_that_comes_again_is_read_for_the_request_that_it_answers():
+    """Whatever was answered with the same head before: a HEAD's answer has no body."""
+    upstream = Upstream()
+    head = WHOLE.removesuffix(b"hello")
+    other = WHOLE.replace(b"200 OK", b"404 No").replace(b"5", b"2").replace(b"hello", b"no")
+    bodies = []
+    for method, data in [
+        (b"GET", WHOLE), (b"GET", head + b"again"), (b"HEAD", head), (b"GET", WHOLE),
+        (b"GET", other),
+    ]:  # fmt: skip
+        answers = upstream.ask(method)
+        upstream.receive(data)
+        bodies.append((answers.heads[0].status, bytes(answers.body)))
+    assert bodies == [
+        (200, b"hello"), (200, b"again"), (200, b""), (200, b"hello"), (404, b"no"),
+    ]  # fmt: skip
+    assert upstream.released == [True] * 5
+
+
 @pytest.mark.parametrize(
     ("method", "data", "sent"),
     [

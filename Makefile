@@ -32,7 +32,7 @@ test: $(VENV)/.dev-installed
 	@$(BIN)/python -m pytest $(TESTFLAGS) $(TESTS)
 
 test-compiled: $(COMPILED)/.built
-	@PYTHONSAFEPATH=1 PYTHONPATH=$(abspath $(COMPILED)) $(BIN)/python -m pytest $(TESTFLAGS) $(TESTS)
+	@EXPECT_COMPILED=1 PYTHONSAFEPATH=1 PYTHONPATH=$(abspath $(COMPILED)) $(BIN)/python -m pytest $(TESTFLAGS) $(TESTS)
 
 check: $(VENV)/.dev-installed
 	$(BIN)/ruff format --check .

@@ -45,7 +45,6 @@ HOT = (
     "mirrorproxy/capture/seal_form.py",
     "mirrorproxy/capture/seal_policy.py",
     "mirrorproxy/spool/room.py",
-    "mirrorproxy/spool/shipper.py",
     "mirrorproxy/spool/tail.py",
     "mirrorproxy/capture/facts.py",
     "mirrorproxy/capture/flow.py",

@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def versions() -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
+    if "mirrorproxy" in found:
+        found["mirrorproxy"] += ", compiled" if _is_compiled() else ", as Python"
     for name, option, pattern in (
         ("nginx", "-v", r"nginx/(\S+)"),
         ("traefik", "version", r"Version:\s+(\S+)"),
@@ -47,6 +50,15 @@ def versions() -> dict[str, str]:
             version = re.search(pattern, said.stdout + said.stderr)
             found[name] = version[1] if version else "unknown"
     return found
+
+
+def _is_compiled() -> bool:
+    """Tell what programs started from here run; by the Makefile it is what a wheel holds."""
+    where = "import mirrorproxy.http1.heads as heads; print(heads.__file__)"
+    said = subprocess.run(
+        [sys.executable, "-c", where], capture_output=True, text=True, check=False
+    )
+    return not said.stdout.strip().endswith(".py")
 
 
 def busy_share(seconds: float = 1.0) -> float:

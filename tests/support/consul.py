@@ -72,7 +72,10 @@ class ConsulAgent:
             # Consul wants a UUID.
             value = self.token or ""
             self.token = "-".join((value[:8], value[8:12], value[12:16], value[16:20], value[20:]))
-        self._ports = {name: free_port() for name in ("http", "server", "serf_lan")}
+        ports: set[int] = set()
+        while len(ports) < 3:  # a port that was free is given out again
+            ports.add(free_port())
+        self._ports = dict(zip(("http", "server", "serf_lan"), ports, strict=True))
         self.port = self._ports["http"]
         self.address = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.address}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.consul import ConsulAgent
-from support.traefik import Traefik, consul_catalog
+from support.traefik import Traefik, shipped_providers
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +18,7 @@ def consul(consul_program: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="module")
 def traefik(consul: ConsulAgent, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traefik]:
-    """Traefik as `traefik/consul-catalog.yaml` has it, its two seconds between changes included."""
-    providers = consul_catalog(consul.address)
-    del providers["providersThrottleDuration"]
-    folder = tmp_path_factory.mktemp("traefik")
-    with Traefik(folder, {"providers": providers}) as running:
+    """Traefik as `traefik/consul-catalog.yaml` has it."""
+    static = {"providers": shipped_providers(consul.address)}
+    with Traefik(tmp_path_factory.mktemp("traefik"), static) as running:
         yield running

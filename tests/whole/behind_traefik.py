@@ -4,8 +4,8 @@
 usage: tests/whole/behind_traefik.py [--quick] [--write PAGE] [SCENARIO ...]
 
 Each scenario starts everything anew: 200 POSTs a second to an application that takes
-100 ms, all on loopback. --quick shortens the calm around each fault. Exit status 1 when something is
-not as it is promised.
+100 ms, all on loopback. --quick shortens the calm around each fault. Exit status 1 when
+something is not as it is promised.
 """
 
 from __future__ import annotations

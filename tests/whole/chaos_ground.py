@@ -1,7 +1,7 @@
 """The ground that faults happen on: Consul, Traefik, a slow application, a mirror, a load.
 
-Everything is real and on loopback; Traefik is set up by the files in `traefik/`. Times are seconds by the
-monotonic clock.
+Everything is real and on loopback; Traefik is set up by the files in `traefik/`. Times
+are seconds by the monotonic clock.
 """
 
 from __future__ import annotations
@@ -103,15 +103,15 @@ class Ground:
         self._throttle = throttle
         self.origin = SlowApplication(DELAY_S, host=host)
         self.consul = ConsulAgent(consul_program, folder / "consul", settings=agent_settings)
-        self._options = () if mirror_host == "127.0.0.1" else ("--admin-token-file", "token")
-        if self._options:
-            (folder / "token").write_text("of no use here, and needed off loopback\n")
-            self._options = ("--admin-token-file", str(folder / "token"))
+        options: tuple[str, ...] = ()
+        if mirror_host != "127.0.0.1":
+            (folder / "token").write_text("needed-off-loopback-and-of-no-use-here\n")
+            options = ("--admin-token-file", str(folder / "token"))
         self.mirrors = [
             mirror_class(
                 folder / f"mirror-{number}",
                 consul_url(self.consul),
-                *self._options,
+                *options,
                 name=f"mirror-{number}",
                 host=mirror_host,
                 tap=mode == "tap",
@@ -145,6 +145,8 @@ class Ground:
             self.traefik = stack.enter_context(
                 Traefik(self.folder / "traefik", {"providers": providers})
             )
+            for name in self.apps:
+                wait_until(lambda name=name: self._ask(name) == 200, f"{name} to be served")
             if self._tagged:
                 self.wait_mirrored()
             self._stack = stack.pop_all()

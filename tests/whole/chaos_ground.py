@@ -235,7 +235,9 @@ def figures(
     made.after = speed([one for one in sent if one.due_s >= moment + lasts_s])
     kinds = sorted({one.kind for one in failed})
     counts = ", ".join(f"{sum(one.kind == kind for one in failed)} {kind}" for kind in kinds)
-    made.note = counts
+    slowest_s = max((one.took_s for one in sent if one.kind == "answered"), default=0.0)
+    slow = f"slowest answer {slowest_s:.1f} s" if slowest_s > 1 else ""
+    made.note = "; ".join(text for text in (counts, slow) if text)
     early = [one for one in failed if one.ended_s < moment]
     made.expect(not early, f"{len(early)} requests failed before the fault")
     return made

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from chaos_ground import Figures, Ground, figures
-from support.joined import targets
+from chaos_ground import Figures, Ground, figures, speed
+from support.joined import exchanges, targets
 
 Scenario = Callable[[Path, str, float], Figures]
 
@@ -67,8 +67,6 @@ def hang(mode: str, *, everything: bool) -> Scenario:
         made = figures(f"SIGSTOP of {what}", ground, load.sent, moment)
         if mode == "tap":
             made.expect(made.failed == 0, f"{made.failed} failed")
-        elif everything:
-            made.expect(made.back_s < 4, f"served again after {made.back_s:.2f} s")
         else:
             made.expect(made.back_s < 4, f"served again after {made.back_s:.2f} s")
         return made
@@ -95,14 +93,11 @@ def rolling_update(mode: str) -> Scenario:
                 load.run_for(calm_s)
                 load.finish()
             ledgers += [mirror.end() for mirror in ground.mirrors]
-            found = targets(*(mirror.to for mirror in ground.mirrors))
         made = figures("rolling update of two mirrors", ground, load.sent, moment, lasts_s=over_s)
-        del found["/warm"]
-        made.captured = found.total()
+        found = count_captured(made, ground)
         made.expect(made.failed == 0, f"{made.failed} failed")
-        made.expect(max(found.values()) == 1, "something was captured twice")
         if mode == "inline":
-            missing = {one.target for one in load.sent} - set(found)
+            missing = {one.target for one in load.sent} - found
             made.expect(not missing, f"{len(missing)} were not captured")
         ill = [one for one in ledgers if one["exit"] or not one["balanced"]]
         made.expect(not ill, f"{len(ill)} ledgers are not in order")
@@ -131,15 +126,13 @@ def consul_away(seconds: float, quick_s: float) -> Scenario:
                 load.run_for(max(calm_s, 3))
                 load.finish()
             ledger = ground.mirror.end()
-            found = targets(ground.mirror.to)
         named = f"Consul stopped for {away_s:g} s" if away_s else "Consul restarted"
         made = figures(named, ground, load.sent, moment, lasts_s=away_s + 3)
-        del found["/warm"]
-        made.captured = found.total()
+        found = count_captured(made, ground)
         made.expect(made.failed == 0, f"{made.failed} failed")
         made.expect(registered_s < 5, f"registered again after {registered_s:.1f} s")
         made.expect(ledger["exit"] == 0, "the mirror's ledger is not in order")
-        missing = len({one.target for one in load.sent} - set(found))
+        missing = len({one.target for one in load.sent} - found)
         made.note = f"healthy again {registered_s:.1f} s after Consul was back"
         if missing:
             made.note += f"; {missing} served by the app's own router"
@@ -148,27 +141,53 @@ def consul_away(seconds: float, quick_s: float) -> Scenario:
     return scenario
 
 
-def tap_adds_nothing(folder: Path, program: str, calm_s: float) -> Figures:
-    """The tag of a tap is set under load: before, without it; after, with it."""
-    with Ground(folder, program, "tap", tagged=False) as ground:
-        with ground.load() as load:
-            load.run_for(calm_s + 1)
-            moment = time.monotonic()
-            ground.tag()
-            over_s = time.monotonic() - moment
-            load.run_for(calm_s + 1)
-            load.finish()
-        ground.mirror.end()
-        found = targets(ground.mirror.to)
-    made = figures("the tag of a tap is set", ground, load.sent, moment, lasts_s=over_s)
+def tag_set(mode: str) -> Scenario:
+    """The tag is set under load and removed again: before, without a mirror; later, with it."""
+
+    def scenario(folder: Path, program: str, calm_s: float) -> Figures:
+        with Ground(folder, program, mode, tagged=False) as ground:
+            with ground.load() as load:
+                load.run_for(calm_s + 1)
+                moment, moment_us = time.monotonic(), time.time_ns() // 1000
+                ground.tag()
+                ground.wait_mirrored()
+                over_s = time.monotonic() - moment
+                load.run_for(calm_s)
+                off = time.monotonic()
+                ground.untag()
+                gone_s = ground.wait_unrouted() - off
+                load.run_for(1)
+                load.finish()
+            ledger = ground.mirror.end()
+        found = exchanges(ground.mirror.to)
+        made = figures("the tag is set, and removed", ground, load.sent, moment, lasts_s=over_s)
+        made.after = speed(load.between(moment + over_s, off))
+        count_captured(made, ground)
+        on_s = (found[0].started_us - moment_us) / 1e6
+        made.note = f"recorded after {on_s:.2f} s, out of the way {gone_s:.2f} s after its removal"
+        made.expect(made.failed == 0, f"{made.failed} failed")
+        made.expect(on_s < 3, "recorded too late")
+        made.expect(gone_s < 3, "out of the way too late")
+        made.expect(ledger["exit"] == 0, "the mirror's ledger is not in order")
+        return made
+
+    return scenario
+
+
+def count_captured(made: Figures, ground: Ground) -> set[str]:
+    """Count what the mirrors captured of the load; return the targets."""
+    found = targets(*(mirror.to for mirror in ground.mirrors))
     del found["/warm"]
     made.captured = found.total()
-    made.expect(made.failed == 0, f"{made.failed} failed")
-    return made
+    twice = sum(count > 1 for count in found.values())
+    made.expect(not twice, f"{twice} were captured twice")
+    return set(found)
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "tap-on": tap_adds_nothing,
+    "tag-inline": tag_set("inline"),
+    "tag-pooled": tag_set("pooled"),
+    "tag-tap": tag_set("tap"),
     "kill-inline": kill("inline"),
     "kill-inline-3": kill("inline", THREE),
     "kill-inline-3-default": kill("inline", THREE, throttle="2s"),

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from support.commands import free_port
 from support.consul import ConsulAgent
 from support.joined import Mirror, app
 from support.steady import Load, Sent, SlowApplication, percentile_ms, wait_until
@@ -133,9 +132,7 @@ class Ground:
                 self.consul.define(self._definitions())
             stack.enter_context(self.consul)
             if not self._tagged:
-                for one in self._definitions():
-                    tags = [tag for tag in one["Tags"] if not tag.startswith("mirrorproxy.")]
-                    self.consul.register({**one, "Tags": tags})
+                self.untag()
             for mirror in self.mirrors:
                 stack.enter_context(mirror)
             tap = f"{self.mirror.admin_url}/traefik" if self.mode == "tap" else None
@@ -161,18 +158,20 @@ class Ground:
         self._stack.close()
 
     def tag(self) -> None:
-        """Register the apps with the tag, and wait until they are mirrored."""
+        """Register the apps with the tag."""
         for one in self._definitions():
             self.consul.register(one)
-        self.wait_mirrored()
+
+    def untag(self) -> None:
+        """Register the apps without any tag of ours."""
+        for one in self._definitions():
+            tags = [tag for tag in one["Tags"] if not tag.startswith("mirrorproxy.")]
+            self.consul.register({**one, "Tags": tags})
 
     def wait_mirrored(self) -> None:
         """Return when every mirror records of every app."""
         for name in self.apps:
-            router = f"mirror-{name}-{name}@consulcatalog"
-            if self.mode == "tap":
-                router = f"mirrorproxy-{name}-{name}@http"
-            self.traefik.wait_for_router(router)
+            self.traefik.wait_for_router(self._router(name))
 
         def all_record() -> bool:
             for name in self.apps:
@@ -188,11 +187,15 @@ class Ground:
             self.traefik.address(), f"{name}.test", name=name, per_s=per_s, timeout_s=timeout_s
         )
 
-    def wait_unrouted(self, moment: float, timeout_s: float = 30) -> float:
-        """Return how long after a moment Traefik has no way to a mirror of the first app."""
-        router = f"mirror-{self.apps[0]}-{self.apps[0]}@consulcatalog"
-        at = wait_until(lambda: self.traefik.router(router) is None, "no router", timeout_s)
-        return at - moment
+    def wait_unrouted(self) -> float:
+        """Return when Traefik has no way to a mirror of the first app any more."""
+        router = self._router(self.apps[0])
+        return wait_until(lambda: self.traefik.router(router) is None, f"no router {router}")
+
+    def _router(self, name: str) -> str:
+        if self.mode == "tap":
+            return f"mirrorproxy-{name}-{name}@http"
+        return f"mirror-{name}-{name}@consulcatalog"
 
     def _ask(self, name: str) -> int:
         connection = http.client.HTTPConnection(*self.traefik.address(), timeout=20)
@@ -212,6 +215,11 @@ class Ground:
         ]  # fmt: skip
 
 
+def speed(part: Sequence[Sent]) -> tuple[float, float]:
+    """Return p50 and p99 of what was answered, in ms."""
+    return percentile_ms(part, 50), percentile_ms(part, 99)
+
+
 def figures(
     fault: str,
     ground: Ground,
@@ -221,9 +229,6 @@ def figures(
     lasts_s: float = 3.0,
 ) -> Figures:
     """Return what a load saw of a fault at a moment. lasts_s: what counts as during it."""
-
-    def speed(part: Sequence[Sent]) -> tuple[float, float]:
-        return percentile_ms(part, 50), percentile_ms(part, 99)
 
     failed = [one for one in sent if one.kind != "answered"]
     beyond = [one for one in failed if one.due_s >= moment]
@@ -241,6 +246,3 @@ def figures(
     early = [one for one in failed if one.ended_s < moment]
     made.expect(not early, f"{len(early)} requests failed before the fault")
     return made
-
-
-__all__ = ["DELAY_S", "ON", "PER_S", "Figures", "Ground", "figures", "free_port", "tags_of"]

@@ -139,15 +139,13 @@ class Mirror:
         return {**json.loads(text.splitlines()[-1]), "exit": code}
 
     def kill_all(self) -> float:
-        """Kill every process at once, the supervisor first; return when."""
+        """Kill every process at once, the supervisor first; return when all were gone."""
         assert self.process is not None
-        self._note()
-        moment = time.monotonic()
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
-        return moment
+        return wait_until(lambda: not self.pids(), "every process to be gone")
 
     def pids(self) -> list[int]:
         """Return the pids of all its processes, the supervisor's first."""

@@ -5,7 +5,7 @@ usage: tests/whole/behind_traefik.py [--quick] [--write PAGE] [SCENARIO ...]
 
 Each scenario starts everything anew: 200 POSTs a second to an application that takes
 100 ms, all on loopback. --quick shortens the calm around each fault. Exit status 1 when
-something is not as it is promised.
+something is not as it is promised. With scenarios named, --write replaces their lines alone.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main() -> int:
             made.append(one)
     print(render(made))
     if asked.write:
-        write_page(asked.write, made)
+        write_page(asked.write, merged(asked.write, made) if asked.scenario else made)
     problems = [f"{one.fault}, {one.mode}: {text}" for one in made for text in one.problems]
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -71,7 +71,7 @@ def main() -> int:
 
 TITLES = (
     "fault", "mode", "requests", "failed", "of them sent after it", "the last of them after",
-    "p50/p99 before", "in the 3 s after it", "later", "remark",
+    "p50/p99 before", "while it lasts", "later", "remark",
 )  # fmt: skip
 
 
@@ -114,6 +114,15 @@ def render(rows: Sequence[Figures]) -> str:
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)
+
+
+def merged(page: Path, rows: Sequence[Figures]) -> list[Figures]:
+    """Return the page's lines with these in place of their older ones."""
+    kept = page.with_suffix(".json")
+    before = [Figures(**one) for one in json.loads(kept.read_text())] if kept.exists() else []
+    lines = {(one.fault, one.mode): one for one in before}
+    lines |= {(one.fault, one.mode): one for one in rows}
+    return list(lines.values())
 
 
 def write_page(page: Path, rows: Sequence[Figures]) -> None:

@@ -138,14 +138,15 @@ class Mirror:
         assert text, self.said()
         return {**json.loads(text.splitlines()[-1]), "exit": code}
 
-    def kill_all(self) -> float:
-        """Kill every process at once, the supervisor first; return when all were gone."""
+    def kill_all(self) -> tuple[float, float]:
+        """Kill every process at once, the supervisor first; return when, and when all were gone."""
         assert self.process is not None
-        for pid in self.pids():
+        pids, moment = self.pids(), time.monotonic()
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
-        return wait_until(lambda: not self.pids(), "every process to be gone")
+        return moment, wait_until(lambda: not self.pids(), "every process to be gone")
 
     def pids(self) -> list[int]:
         """Return the pids of all its processes, the supervisor's first."""

@@ -29,7 +29,7 @@ def kill(
         with Ground(folder, program, mode, apps=apps, throttle=throttle) as ground:
             with ground.load() as load:
                 load.run_for(calm_s)
-                moment = ground.mirror.kill_all()
+                began, moment = ground.mirror.kill_all()
                 load.run_for(calm_s + 3)
                 load.finish()
         named = "kill -9 of the mirror"
@@ -37,7 +37,7 @@ def kill(
             named += f", which serves {len(apps)} apps"
         if throttle:
             named += f" (providersThrottleDuration {throttle})"
-        made = figures(named, ground, load.sent, moment)
+        made = figures(named, ground, load.sent, moment, began=began)
         if throttle:
             made.expect(made.back_s < 4, f"served again after {made.back_s:.2f} s")
         elif mode == "inline":

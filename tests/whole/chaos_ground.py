@@ -227,8 +227,12 @@ def figures(
     moment: float,
     *,
     lasts_s: float = 3.0,
+    began: float | None = None,
 ) -> Figures:
-    """Return what a load saw of a fault at a moment. lasts_s: what counts as during it."""
+    """Return what a load saw of a fault at a moment.
+
+    lasts_s: what counts as during it. began: when it began to happen, if that takes a moment.
+    """
 
     failed = [one for one in sent if one.kind != "answered"]
     beyond = [one for one in failed if one.due_s >= moment]
@@ -243,6 +247,6 @@ def figures(
     slowest_s = max((one.took_s for one in sent if one.kind == "answered"), default=0.0)
     slow = f"slowest answer {slowest_s:.1f} s" if slowest_s > 1 else ""
     made.note = "; ".join(text for text in (counts, slow) if text)
-    early = [one for one in failed if one.ended_s < moment]
+    early = [one for one in failed if one.ended_s < (began or moment)]
     made.expect(not early, f"{len(early)} requests failed before the fault")
     return made

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from support.consul import ConsulAgent
-from support.joined import Mirror, app
+from support.joined_mirror import Mirror, app
 from support.steady import Load, Sent, SlowApplication, percentile_ms, wait_until
 from support.traefik import Traefik, shipped_providers
 
@@ -93,6 +93,8 @@ class Ground:
         mirror_host: str = "127.0.0.1",
         tagged: bool = True,
         throttle: str | None = None,
+        options: tuple[str, ...] = (),
+        workers: int = 2,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.mode = mode
@@ -102,10 +104,9 @@ class Ground:
         self._throttle = throttle
         self.origin = SlowApplication(DELAY_S, host=host)
         self.consul = ConsulAgent(consul_program, folder / "consul", settings=agent_settings)
-        options: tuple[str, ...] = ()
         if mirror_host != "127.0.0.1":
             (folder / "token").write_text("needed-off-loopback-and-of-no-use-here\n")
-            options = ("--admin-token-file", str(folder / "token"))
+            options = (*options, "--admin-token-file", str(folder / "token"))
         self.mirrors = [
             mirror_class(
                 folder / f"mirror-{number}",
@@ -114,6 +115,7 @@ class Ground:
                 name=f"mirror-{number}",
                 host=mirror_host,
                 tap=mode == "tap",
+                workers=workers,
             )
             for number in range(1, mirrors + 1)
         ]

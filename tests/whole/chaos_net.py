@@ -21,7 +21,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 from chaos_ground import Figures, Ground, figures  # noqa: E402
-from support.joined import Mirror  # noqa: E402
+from support.joined_mirror import Mirror  # noqa: E402
 
 NEAR, FAR, APP, CONSUL = "10.77.0.1", "10.77.0.2", "10.77.1.1", "10.77.2.1"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from support.certificates import certificate
 from support.consul import ConsulAgent
-from support.joined import Mirror, app, exchanges
+from support.joined_mirror import Mirror, app, exchanges
 from support.steady import Load, SlowApplication, wait_until
 from support.traefik import Traefik
 

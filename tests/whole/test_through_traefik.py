@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 from support.consul import ConsulAgent
-from support.joined import Mirror, app
+from support.joined_mirror import Mirror, app
 from support.messages import Message
 from support.origin import RawOrigin, Script, answer_for, send_raw
 from support.peer import Closed, Peer

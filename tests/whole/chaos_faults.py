@@ -90,8 +90,7 @@ def rolling_update(mode: str) -> Scenario:
                 for mirror in ground.mirrors:
                     ledgers.append(mirror.end())
                     mirror.start()
-                    mirror.wait_ready()
-                    ground.wait_mirrored()
+                    ground.wait_among(mirror)
                     load.run_for(calm_s / 2)
                 over_s = time.monotonic() - moment
                 load.run_for(calm_s)

@@ -194,6 +194,14 @@ class Ground:
         router = self._router(self.apps[0])
         return wait_until(lambda: self.traefik.router(router) is None, f"no router {router}")
 
+    def wait_among(self, mirror: Mirror) -> None:
+        """Return when Traefik sends requests for the first app to this mirror; not for taps."""
+        name = self.apps[0] if self.mode == "pooled" else f"mirror-{self.apps[0]}"
+        url = f"http://127.0.0.1:{mirror.port}"
+        wait_until(
+            lambda: url in self.traefik.service_urls(f"{name}@consulcatalog"), f"{url} in {name}"
+        )
+
     def _router(self, name: str) -> str:
         if self.mode == "tap":
             return f"mirrorproxy-{name}-{name}@http"

@@ -5,6 +5,7 @@
 #   make test-compiled   the same, over the modules that a wheel holds compiled
 #   make check   format, lint, types, import layers, Dockerfile, documentation
 #   make faults  kill, fill, stop and cut everything, and account for each request (some minutes)
+#   make behind-traefik  hurt a mirror behind real Traefik and Consul, under load (some minutes)
 #   make fuzz    random bytes for FUZZ_SECONDS (60) through whatever reads what others wrote
 #   make bench   the benchmarks (some minutes); BENCHFLAGS=--full for all, --publish to write them down
 #   make conformance   the raw-byte tables, here and through nginx, HAProxy and Traefik
@@ -22,7 +23,7 @@ FUZZ_SECONDS ?= 60
 # PYTHONSAFEPATH keeps `python -m mirrorproxy` from taking the sources where it is started.
 COMPILED := .cache/compiled
 
-.PHONY: demo test test-compiled check faults fuzz bench conformance format clean
+.PHONY: demo test test-compiled check faults behind-traefik fuzz bench conformance format clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.run-installed
@@ -44,6 +45,9 @@ check: $(VENV)/.dev-installed
 
 faults: $(VENV)/.dev-installed
 	@$(BIN)/python -m pytest --all-faults --faults-page docs/faults.md tests/faults
+
+behind-traefik: $(VENV)/.dev-installed
+	@$(BIN)/python tests/whole/behind_traefik.py --write docs/behind-traefik.md
 
 fuzz: $(VENV)/.fuzz-installed
 	@$(BIN)/python tests/fuzz/run.py $(FUZZ_SECONDS)

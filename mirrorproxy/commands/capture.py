@@ -59,6 +59,9 @@ examples:
       --percent 10 --percent-by session --response-body
       one session in ten, whole, with the answers' bodies
 
+  mirrorproxy capture --consul http://127.0.0.1:8500 --listen 10.0.0.5:8000 --to /capture
+      every app behind Traefik that has the tag mirrorproxy.enable=true: see docs/traefik.md
+
   mirrorproxy capture --access-log /var/log/traefik/access.log --to ./capture
       follow a JSON access log, through its rotations: no bodies, nothing in the path
 

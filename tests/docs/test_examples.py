@@ -12,6 +12,7 @@ import pytest
 from pages import ROOT, Block, blocks, commands, pages
 
 from mirrorproxy import cli, codec, yamlfile
+from mirrorproxy.commands import capture
 from mirrorproxy.record import Credential, Exchange, Request, Response
 from mirrorproxy.report.inspection import Inspection
 
@@ -23,7 +24,8 @@ COMMANDS = [
     for command in commands(block)
 ] + [
     pytest.param(command, id=f"help {command[:60]}")
-    for command in commands(Block(ROOT, 0, "sh", cli.EPILOG))
+    for epilog in (cli.EPILOG, capture.EPILOG)
+    for command in commands(Block(ROOT, 0, "sh", epilog))
 ]
 JSON = [pytest.param(block.text, id=block.name) for block in BLOCKS if block.language == "json"]
 YAML = [pytest.param(block.text, id=block.name) for block in BLOCKS if block.language == "yaml"]

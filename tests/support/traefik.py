@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import yaml
 from support.commands import free_port
 from support.proxies import find_program
 
@@ -38,6 +39,20 @@ def consul_catalog(address: str, *, token: str | None = None, **more: Any) -> di
             **more,
         },
     }
+
+
+def shipped_providers(address: str, *, tap: str | None = None) -> dict[str, Any]:
+    """Return the `providers` of ``traefik/consul-catalog*.yaml`` as they stand, for a real agent.
+
+    tap: the URL of a mirror's document, for the file with the tap's provider.
+    """
+    name = "consul-catalog.yaml" if tap is None else "consul-catalog-tap.yaml"
+    path = Path(__file__).resolve().parents[2] / "traefik" / name
+    providers: dict[str, Any] = yaml.safe_load(path.read_text())["providers"]
+    providers["consulCatalog"]["endpoint"] = {"address": address}
+    if tap is not None:
+        providers["http"]["endpoint"] = tap
+    return providers
 
 
 class Traefik:

@@ -31,3 +31,14 @@ def firehose(s3: Any) -> Iterator[Firehose]:
 
     with Firehose(store, buffer_bytes=1 << 20, buffer_age_s=0.5) as endpoint:
         yield endpoint
+
+
+@pytest.fixture
+def aws_environ(
+    ministack: Ministack, firehose: Firehose, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """The variables that point boto3 here, set for this process and those that it starts."""
+    environ = {**ministack.environ(), "AWS_ENDPOINT_URL_FIREHOSE": firehose.url}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    return environ

@@ -87,8 +87,9 @@ class Firehose:
 
     To be set at any time, from any thread: `weather` decides the fault of a put that has none
     planned; `denied` holds actions such as "firehose:PutRecordBatch"; `token_error` is the code
-    of an error that answers everything, such as "ExpiredTokenException"; `delivery` disturbs
-    what happens after.
+    of an error that answers everything, such as "ExpiredTokenException"; `refuses` picks records
+    that no batch may hold; `delivery` disturbs what happens after. `pending` counts the puts
+    that wait at this moment, slow or hung.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class Firehose:
     ) -> None:
         self._store = store
         self._region = region
-        self._note = note
+        self.note = note
         self._buffer_bytes = buffer_bytes
         self._buffer_age_s = buffer_age_s
         self._streams: dict[str, Stream] = {}
@@ -117,7 +118,10 @@ class Firehose:
         self.weather: Callable[[], Fault | None] = lambda: None
         self.denied: set[str] = set()
         self.token_error: str | None = None
+        self.refuses: Callable[[bytes], bool] = lambda _record: False
         self.delivery = Delivery()
+        self.pending = 0
+        self._released: asyncio.Event | None = None
 
     def __enter__(self) -> Firehose:
         self._thread.start()
@@ -149,6 +153,13 @@ class Firehose:
             **described,
         }
         self._call(lambda: self._make(name, configuration))
+
+    def release(self) -> None:
+        """Let those that wait (slow, hang) go on, and return when they have."""
+        self._call(lambda: self._released.set() if self._released else None)
+        while self.pending:
+            time.sleep(0.01)
+        self._call(lambda: self._released.clear() if self._released else None)
 
     def flush(self, timeout_s: float = 60.0) -> None:
         """Deliver what is buffered, and return when it is in the bucket."""
@@ -187,6 +198,7 @@ class Firehose:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        self._released = asyncio.Event()
         application = web.Application(client_max_size=64 << 20)
         application.router.add_post("/", self._answer)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
@@ -292,13 +304,15 @@ class Firehose:
         return {"FailedPutCount": failed, "Encrypted": False, "RequestResponses": answers}
 
     async def _put(self, stream: Stream, records: list[bytes]) -> list[dict[str, str]]:
+        if any(map(self.refuses, records)):
+            raise _Refusal("InvalidArgumentException", "a record that is never taken")
         fault = self._faults.popleft() if self._faults else self.weather()
         kind = fault.kind if fault else None
         accepted = self._accepted(fault, len(records))
         if fault and kind in {"hang", "slow"}:
             if kind == "hang":
                 self._log(stream, records, accepted, False, kind)
-            await asyncio.sleep(fault.seconds)
+            await self._wait(fault.seconds)
         for record, takes in zip(records, accepted, strict=True):
             if takes:
                 stream.add(record)
@@ -318,6 +332,16 @@ class Firehose:
             for takes in accepted
         ]
 
+    async def _wait(self, seconds: float) -> None:
+        self.pending += 1
+        try:
+            async with asyncio.timeout(seconds):
+                await self._released.wait() if self._released else None
+        except TimeoutError:
+            pass
+        finally:
+            self.pending -= 1
+
     @staticmethod
     def _accepted(fault: Fault | None, count: int) -> list[bool]:
         if fault is None or fault.kind == "slow" or fault.kind.startswith("accepted"):
@@ -335,7 +359,7 @@ class Firehose:
         told: bool,
         kind: Kind | None,
     ) -> None:
-        noted = [self._note(record) for record in records]
+        noted = [self.note(record) for record in records]
         self.puts.append(Put(stream.name, noted, tuple(accepted), told, kind))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import time
+from binascii import b2a_base64
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -131,7 +132,23 @@ class FirehoseSink:
 
 def put_records(client: Any, stream: str, records: Sequence[bytes]) -> list[str | None]:
     """Put a batch by boto3's client; return why each record was rejected, None where it was not."""
-    answer = client.put_record_batch(
-        DeliveryStreamName=stream, Records=[{"Data": record} for record in records]
-    )
+    body = _batch_json(stream, records)
+
+    def fill(params: dict[str, Any], **_: Any) -> None:
+        params["body"] = body
+
+    # boto3 spends more on making JSON of base64 than on all else: the body is made here, and
+    # put in before it is signed.
+    events = client.meta.events
+    events.register("before-call.firehose.PutRecordBatch", fill)
+    try:
+        answer = client.put_record_batch(DeliveryStreamName=stream, Records=[{"Data": b""}])
+    finally:
+        events.unregister("before-call.firehose.PutRecordBatch", fill)
     return [one.get("ErrorCode") for one in answer["RequestResponses"]]
+
+
+def _batch_json(stream: str, records: Sequence[bytes]) -> bytes:
+    """Return the request of PutRecordBatch. A stream's name needs no escape, nor does base64."""
+    data = b'"},{"Data":"'.join(b2a_base64(record, newline=False) for record in records)
+    return b'{"DeliveryStreamName":"%b","Records":[{"Data":"%b"}]}' % (stream.encode(), data)

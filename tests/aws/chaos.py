@@ -131,7 +131,7 @@ class Watch:
             self.rss[name] = max(self.rss[name], rss_of(pid))
         self.spool = max(self.spool, sum(sizes(self._spool)))
         shipping = status["shipping"] or {}
-        self.delay_s = max(self.delay_s, shipping.get("delay_s", 0.0))
+        self.delay_s = max(self.delay_s, shipping.get("oldest_age_s", 0.0))
         self.retries = max(self.retries, shipping.get("retries", 0))
         self.rejected = max(self.rejected, shipping.get("rejected", 0))
 
@@ -232,7 +232,7 @@ def judge(base: Run, storm: Run, firehose: Firehose) -> bool:
         ("accepted, then failed, by the endpoint", untold.total(), bool(untold)),
         ("records rejected and resent", storm.rejected, storm.rejected > 0),
         ("attempts repeated", storm.retries, storm.retries > 0),
-        ("longest delay to settled, s", round(storm.delay_s, 1), True),
+        ("oldest record that waited, s", round(storm.delay_s, 1), True),
         ("most in the spool, MiB", storm.spool >> 20, storm.spool < SPOOL_LIMIT),
         ("shipper's most RSS, MiB", storm.rss["shipper"] >> 20, storm.rss["shipper"] < RSS_LIMIT),
         ("shipper's most RSS without faults, MiB", base.rss["shipper"] >> 20, True),
@@ -254,7 +254,7 @@ def dropped(run: Run) -> int:
     return sum(found.values()) if isinstance(found, dict) else int(found)
 
 
-async def load(seconds: float) -> Load:
+async def load(seconds: float) -> None:
     """Serve an origin, and send requests to the capture before it at a constant rate."""
     latencies: list[tuple[float, float]] = []
     answered: list[int] = []
@@ -284,15 +284,19 @@ async def load(seconds: float) -> Load:
                 await asyncio.sleep(max(0.0, due - loop.time()))
                 group.create_task(send(number, due))
                 number += 1
-    windows: dict[int, list[float]] = {}
-    for at_s, latency_s in latencies:
-        windows.setdefault(int(at_s / 5), []).append(latency_s * 1000)
-    return Load(
-        answered,
-        failed,
-        [p99(window) for window in windows.values() if len(window) > 100],
-        p99([latency_s * 1000 for _, latency_s in latencies]),
-    )
+        windows: dict[int, list[float]] = {}
+        for at_s, latency_s in latencies:
+            windows.setdefault(int(at_s / 5), []).append(latency_s * 1000)
+        told = Load(
+            answered,
+            failed,
+            [p99(window) for window in windows.values() if len(window) > 100],
+            p99([latency_s * 1000 for _, latency_s in latencies]),
+        )
+        print(json.dumps(told), flush=True)
+        # The origin stays until the capture has let go of it.
+        await asyncio.to_thread(sys.stdin.readline)
+        await asyncio.sleep(0.1)
 
 
 def p99(values: list[float]) -> float:
@@ -327,6 +331,6 @@ async def main(minutes: float) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["load"]:
-        print(json.dumps(asyncio.run(load(float(sys.argv[2])))), flush=True)
+        asyncio.run(load(float(sys.argv[2])))
     else:
         sys.exit(asyncio.run(main(float(sys.argv[1]) if len(sys.argv) > 1 else 10)))

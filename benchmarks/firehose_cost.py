@@ -139,7 +139,7 @@ def sections(records: int, rounds: int, say: Say) -> list[Section]:
             for name, cost in costs.items()
         ]
         + [
-            Row(f"{name}, a third free text", {"billed": Spread.of([cost])}, name.startswith("gzip"))
+            Row(f"{name}, much prose", {"billed": Spread.of([cost])}, name.startswith("gzip"))
             for name, cost in prose.items()
         ],
         demands=[Demand("one record a request, beside gzip", "at least", MIN_SAVING, saving,

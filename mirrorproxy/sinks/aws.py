@@ -103,6 +103,7 @@ class Service:
             read_timeout=READ_TIMEOUT_S,
             retries={"total_max_attempts": 1, "mode": "standard"},
             tcp_keepalive=True,
+            parameter_validation=False,
             user_agent_extra="mirrorproxy",
         )
         try:

@@ -21,7 +21,7 @@ MAX_BATCH_BYTES = 3 << 20
 """Firehose takes 500 records and 4 MiB (API reference, PutRecordBatch); a batch that is
 accepted and not answered comes again as a whole, so it is not made as large as it may be."""
 
-LINGER_S = 0.25
+LINGER_S = 0.5
 """A batch that is not full waits so long for company: a call costs as much as packing 1 MB."""
 
 _MAX_HELD_BATCHES = 2

@@ -100,7 +100,7 @@ class Shipper:
             if self._schedule.is_due(now):
                 self._schedule.started()
                 worked = self._work(now)
-            elif self._sink.held():
+            elif self._underway:
                 # A body that cannot be stored now holds up the packs behind it, none before.
                 worked = self._follow()
         except SinkUnavailable as error:

@@ -48,6 +48,7 @@ class ListSink:
         self.closed = False
         self.shape = Shape()
         self.room = True
+        self.bodies_down: str | None = None
         self.now = SinkState()
         self._held: list[Pack] = []
         self._settled: list[Receipt] = []
@@ -58,6 +59,8 @@ class ListSink:
 
     def put_body(self, ref: str, path: Path) -> None:
         self._check()
+        if self.bodies_down:
+            raise SinkUnavailable(self.bodies_down)
         if self.reject_bodies:
             raise SinkRejected("a body too large")
         self.bodies[ref] = path.read_bytes()

@@ -189,7 +189,7 @@ def resolve(config: CaptureConfig, fail: Fail) -> CaptureSettings:
             raise fail("say where to listen: HOST:PORT", ("listen",))
         listen = _address(config.listen, ("listen",), fail)
     if config.to is None:
-        raise fail("say where the capture goes: a directory", ("to",))
+        raise fail("say where the capture goes: a directory, s3:// or firehose://", ("to",))
     if log is not None:
         _check_alone(config, fail)
     elif not config.services:

@@ -14,7 +14,8 @@ import botocore.session
 import pytest
 from botocore.config import Config
 from botocore.validate import ParamValidator
-from support.firehose import MAX_RECORD_BYTES, Fault, Firehose
+from support.firehose import Fault, Firehose
+from support.firehose_protocol import MAX_RECORD_BYTES
 from support.firehose_streams import object_key
 from support.ministack import objects
 

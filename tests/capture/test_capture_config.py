@@ -127,7 +127,7 @@ def test_environment_in_the_file(tmp_path: Path) -> None:
         ),
         pytest.param(
             ["--listen", ":1", "--upstream", "http://a"],
-            "--to: say where the capture goes: a directory",
+            "--to: say where the capture goes: a directory, s3:// or firehose://",
             id="no target",
         ),
         pytest.param(
@@ -168,7 +168,9 @@ def test_environment_in_the_file(tmp_path: Path) -> None:
             id="no such sink",
         ),
         pytest.param(
-            [*BASE, "--to", ""], "--to: say where the capture goes: a directory", id="nowhere"
+            [*BASE, "--to", ""],
+            "--to: say where the capture goes: a directory, s3:// or firehose://",
+            id="nowhere",
         ),
         pytest.param(
             [*BASE, "--name", "a/b"],

@@ -8,8 +8,6 @@ emulator keeps the limits, the buffering or the partial failures that shipping i
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import json
 import threading
 import time
@@ -21,9 +19,15 @@ from types import TracebackType
 from typing import Any, Literal
 
 from aiohttp import web
+from support.firehose_protocol import (
+    Refusal,
+    data_of,
+    description_of,
+    destination_of,
+    json_answer,
+)
 from support.firehose_streams import ACCOUNT, Delivered, Delivery, Store, Stream
 
-MAX_RECORD_BYTES = 1_024_000
 MAX_BATCH_RECORDS = 500
 MAX_BATCH_BYTES = 4 << 20
 
@@ -69,14 +73,6 @@ class Put:
     told: bool
     fault: Kind | None
     at_s: float = field(default_factory=time.monotonic)
-
-
-class _Refusal(Exception):
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.status = status
 
 
 class Firehose:
@@ -220,26 +216,24 @@ class Firehose:
             self._authorize(request, action)
             body = json.loads(await request.read())
             answer = await self._act(action, body, request)
-            return _json(answer)
-        except _Refusal as refusal:
-            return _json({"__type": refusal.code, "message": refusal.message}, refusal.status)
+            return json_answer(answer)
+        except Refusal as refusal:
+            return json_answer({"__type": refusal.code, "message": refusal.message}, refusal.status)
         except _Reset:
             return _reset(request)
 
     def _authorize(self, request: web.Request, action: str) -> None:
         scope = request.headers.get("Authorization", "")
         if "AWS4-HMAC-SHA256" not in scope:
-            raise _Refusal("MissingAuthenticationTokenException", "Missing Authentication Token")
+            raise Refusal("MissingAuthenticationTokenException", "Missing Authentication Token")
         if f"/{self._region}/firehose/aws4_request" not in scope:
-            raise _Refusal(
+            raise Refusal(
                 "InvalidSignatureException", "Credential should be scoped to a valid region."
             )
         if self.token_error:
-            raise _Refusal(
-                self.token_error, "The security token included in the request is refused"
-            )
+            raise Refusal(self.token_error, "The security token included in the request is refused")
         if f"firehose:{action}" in self.denied:
-            raise _Refusal(
+            raise Refusal(
                 "AccessDeniedException",
                 f"User: arn:aws:iam::{ACCOUNT}:user/test is not authorized to perform: "
                 f"firehose:{action}",
@@ -252,15 +246,17 @@ class Firehose:
             return await self._put_one(body)
         if action == "CreateDeliveryStream":
             return {
-                "DeliveryStreamARN": self._make(body["DeliveryStreamName"], _destination(body)).arn
+                "DeliveryStreamARN": self._make(
+                    body["DeliveryStreamName"], destination_of(body)
+                ).arn
             }
         if action == "DescribeDeliveryStream":
-            return {"DeliveryStreamDescription": _description(self._stream(body))}
-        raise _Refusal("UnknownOperationException", action)
+            return {"DeliveryStreamDescription": description_of(self._stream(body))}
+        raise Refusal("UnknownOperationException", action)
 
     def _make(self, name: str, described: Mapping[str, Any]) -> Stream:
         if name in self._streams:
-            raise _Refusal("ResourceInUseException", f"Firehose {name} already exists.")
+            raise Refusal("ResourceInUseException", f"Firehose {name} already exists.")
         stream = Stream(
             name,
             self._region,
@@ -277,7 +273,7 @@ class Firehose:
     def _stream(self, body: Mapping[str, Any]) -> Stream:
         name = body["DeliveryStreamName"]
         if name not in self._streams:
-            raise _Refusal(
+            raise Refusal(
                 "ResourceNotFoundException",
                 f"Firehose {name} under account 000000000000 not found.",
             )
@@ -285,27 +281,25 @@ class Firehose:
 
     async def _put_one(self, body: Mapping[str, Any]) -> Any:
         stream = self._stream(body)
-        answers = await self._put(stream, [_data(body["Record"])])
+        answers = await self._put(stream, [data_of(body["Record"])])
         if "ErrorCode" in answers[0]:
-            raise _Refusal(answers[0]["ErrorCode"], answers[0]["ErrorMessage"], 500)
+            raise Refusal(answers[0]["ErrorCode"], answers[0]["ErrorMessage"], 500)
         return {"RecordId": answers[0]["RecordId"], "Encrypted": False}
 
     async def _put_batch(self, body: Mapping[str, Any]) -> Any:
         stream = self._stream(body)
-        records = [_data(record) for record in body["Records"]]
+        records = [data_of(record) for record in body["Records"]]
         if not 1 <= len(records) <= MAX_BATCH_RECORDS:
-            raise _Refusal(
-                "InvalidArgumentException", f"{len(records)} records: 1 to 500 are taken"
-            )
+            raise Refusal("InvalidArgumentException", f"{len(records)} records: 1 to 500 are taken")
         if sum(map(len, records)) > MAX_BATCH_BYTES:
-            raise _Refusal("InvalidArgumentException", "Records size exceeds 4 MB limit")
+            raise Refusal("InvalidArgumentException", "Records size exceeds 4 MB limit")
         answers = await self._put(stream, records)
         failed = sum("ErrorCode" in answer for answer in answers)
         return {"FailedPutCount": failed, "Encrypted": False, "RequestResponses": answers}
 
     async def _put(self, stream: Stream, records: list[bytes]) -> list[dict[str, str]]:
         if any(map(self.refuses, records)):
-            raise _Refusal("InvalidArgumentException", "a record that is never taken")
+            raise Refusal("InvalidArgumentException", "a record that is never taken")
         fault = self._faults.popleft() if self._faults else self.weather()
         kind = fault.kind if fault else None
         accepted = self._accepted(fault, len(records))
@@ -320,9 +314,9 @@ class Firehose:
         if kind != "hang":
             self._log(stream, records, accepted, told, kind)
         if kind == "throttle":
-            raise _Refusal("ServiceUnavailableException", "Slow down.", 500)
+            raise Refusal("ServiceUnavailableException", "Slow down.", 500)
         if kind in {"error", "accepted then error"}:
-            raise _Refusal("InternalFailure", "something went wrong", 500)
+            raise Refusal("InternalFailure", "something went wrong", 500)
         if kind in {"reset", "hang", "accepted then reset"}:
             raise _Reset
         return [
@@ -371,68 +365,3 @@ def _reset(request: web.Request) -> web.StreamResponse:
     if request.transport:
         request.transport.abort()
     return web.Response()
-
-
-def _json(answer: Mapping[str, Any], status: int = 200) -> web.Response:
-    return web.Response(
-        body=json.dumps(answer).encode(),
-        status=status,
-        content_type="application/x-amz-json-1.1",
-        headers={"x-amzn-RequestId": str(uuid.uuid4())},
-    )
-
-
-def _data(record: Mapping[str, Any]) -> bytes:
-    try:
-        data = base64.b64decode(record["Data"], validate=True)
-    except (KeyError, TypeError, binascii.Error) as error:
-        raise _Refusal("SerializationException", "Data is not base64") from error
-    if len(data) > MAX_RECORD_BYTES:
-        raise _Refusal(
-            "ValidationException",
-            "1 validation error detected: Value at 'records.1.member.data' failed to satisfy "
-            f"constraint: Member must have length less than or equal to {MAX_RECORD_BYTES}",
-        )
-    return data
-
-
-def _destination(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    for key in ("ExtendedS3DestinationConfiguration", "S3DestinationConfiguration"):
-        if key in body:
-            found: Mapping[str, Any] = body[key]
-            return found
-    raise _Refusal("InvalidArgumentException", "no S3 destination")
-
-
-def _description(stream: Stream) -> Mapping[str, Any]:
-    described = {
-        "BufferingHints": {"SizeInMBs": 5, "IntervalInSeconds": 300},
-        "CompressionFormat": "UNCOMPRESSED",
-        "EncryptionConfiguration": {"NoEncryptionConfig": "NoEncryption"},
-        **stream.described,
-    }
-    plain = (
-        "RoleARN",
-        "BucketARN",
-        "Prefix",
-        "BufferingHints",
-        "CompressionFormat",
-        "EncryptionConfiguration",
-    )
-    return {
-        "DeliveryStreamName": stream.name,
-        "DeliveryStreamARN": stream.arn,
-        "DeliveryStreamStatus": "ACTIVE",
-        "DeliveryStreamType": "DirectPut",
-        "VersionId": "1",
-        "Destinations": [
-            {
-                "DestinationId": "destinationId-000000000001",
-                "S3DestinationDescription": {
-                    key: described[key] for key in plain if key in described
-                },
-                "ExtendedS3DestinationDescription": described,
-            }
-        ],
-        "HasMoreDestinations": False,
-    }

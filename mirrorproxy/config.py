@@ -310,7 +310,7 @@ def _spool(config: CaptureConfig, fail: Fail) -> SpoolSettings:
     directory = spool.directory
     if directory is None:
         if config.to is None or "://" in config.to:
-            raise fail("say where the spool is: a directory", (at, "directory"))
+            raise fail("say where the spool is: --spool DIRECTORY", (at, "directory"))
         directory = str(Path(config.to) / ".spool")
     if spool.limit < spool.segment:
         segment = format_size(int(spool.segment))

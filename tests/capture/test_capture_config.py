@@ -163,9 +163,14 @@ def test_environment_in_the_file(tmp_path: Path) -> None:
         ),
         pytest.param([*BASE, "--roll-size", "0"], "--roll-size: more than 0 is needed", id="zero"),
         pytest.param(
-            [*BASE, "--to", "s3://bucket/x"],
-            "--to: s3:// is not a kind of sink; known: a directory",
+            [*BASE, "--to", "gs://bucket/x"],
+            "--to: gs:// is not a kind of sink; known: a directory, s3://, firehose://",
             id="no such sink",
+        ),
+        pytest.param(
+            [*BASE, "--to", "s3://bucket/x"],
+            "spool.directory: say where the spool is: --spool DIRECTORY",
+            id="no spool",
         ),
         pytest.param(
             [*BASE, "--to", ""],

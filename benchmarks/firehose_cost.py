@@ -38,6 +38,7 @@ BILLED_STEP = 5 * 1024
 
 IN_MEMBER = 100
 RATE = 5000
+LOOK_S = 0.05
 MIN_SAVING = 8.0
 MAX_CPU = 3.0
 
@@ -71,7 +72,8 @@ def compressing_us(lines: Sequence[bytes]) -> float:
 def shipping_us(lines: Sequence[bytes]) -> float:
     """Return the CPU a record takes to be shipped from the spool: reading, packing, putting.
 
-    The shipper sees `RATE` records a second, `IN_MEMBER` at a time, by a clock that is told.
+    The shipper sees `RATE` records a second by a clock that is told, and looks every `LOOK_S`, as
+    it does in `spool.shipper.run`.
     """
     from support.firehose import Firehose  # noqa: PLC0415 - only with the test tools
 
@@ -91,10 +93,11 @@ def shipping_us(lines: Sequence[bytes]) -> float:
         sink.flush()  # a connection and boto3's tables, once and for all
         shipper = Shipper(spool, sink, monotonic=lambda: now)
         taken = 0.0
-        for at in range(0, len(lines), IN_MEMBER):
-            for line in lines[at : at + IN_MEMBER]:
+        came = int(RATE * LOOK_S)
+        for at in range(0, len(lines), came):
+            for line in lines[at : at + came]:
                 writer.append(line)
-            now += IN_MEMBER / RATE
+            now += LOOK_S
             before = time.thread_time()
             while shipper.step():
                 pass

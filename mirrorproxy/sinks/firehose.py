@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from mirrorproxy.errors import SinkUnavailable
 from mirrorproxy.packs import Pack, Receipt, Shape, SinkState
 from mirrorproxy.retry import RetrySchedule
 from mirrorproxy.sinks.records import by_stream, gzip_member, plain_lines, records_of
@@ -145,7 +146,10 @@ def put_records(client: Any, stream: str, records: Sequence[bytes]) -> list[str 
         answer = client.put_record_batch(DeliveryStreamName=stream, Records=[{"Data": b""}])
     finally:
         events.unregister("before-call.firehose.PutRecordBatch", fill)
-    return [one.get("ErrorCode") for one in answer["RequestResponses"]]
+    told = answer.get("RequestResponses", [])
+    if len(told) != len(records):
+        raise SinkUnavailable(f"the stream {stream} answers for {len(told)} records")
+    return [one.get("ErrorCode") for one in told]
 
 
 def _batch_json(stream: str, records: Sequence[bytes]) -> bytes:

@@ -18,11 +18,12 @@ BIN := $(VENV)/bin
 TESTS ?= tests
 TESTFLAGS ?= -n 2
 FUZZ_SECONDS ?= 60
+MINUTES ?= 10
 # What `pip install .` makes, without installing it: an editable installation is not compiled.
 # PYTHONSAFEPATH keeps `python -m mirrorproxy` from taking the sources where it is started.
 COMPILED := .cache/compiled
 
-.PHONY: demo test test-compiled check faults fuzz bench conformance format clean
+.PHONY: demo test test-compiled check faults chaos fuzz bench conformance format clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.run-installed
@@ -44,6 +45,9 @@ check: $(VENV)/.dev-installed
 
 faults: $(VENV)/.dev-installed
 	@$(BIN)/python -m pytest --all-faults --faults-page docs/faults.md tests/faults
+
+chaos: $(VENV)/.dev-installed
+	@$(BIN)/python tests/aws/chaos.py $(MINUTES)
 
 fuzz: $(VENV)/.fuzz-installed
 	@$(BIN)/python tests/fuzz/run.py $(FUZZ_SECONDS)

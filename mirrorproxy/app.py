@@ -60,6 +60,8 @@ from mirrorproxy.http1.pool import Pool
 from mirrorproxy.metrics import INDEX, CounterFile, Slot
 from mirrorproxy.packs import Sink
 from mirrorproxy.sinks.directory import DirectorySink
+from mirrorproxy.sinks.probe import NO_BOTO3, probe
+from mirrorproxy.sinks.targets import parse_firehose, parse_s3
 from mirrorproxy.sources.follow import LogFollower, nothing_read
 from mirrorproxy.spool.segment import SegmentWriter
 from mirrorproxy.spool.shipper import Shipper
@@ -84,7 +86,35 @@ def make_directory_sink(settings: ShipperSettings) -> Sink:
     )
 
 
-SINKS: Mapping[str, Callable[[ShipperSettings], Sink]] = {"": make_directory_sink}
+def make_s3_sink(settings: ShipperSettings) -> Sink:
+    """Return the sink that puts objects into a bucket. Raises ConfigError."""
+    sink: Sink = _cloud().make_s3_sink(
+        settings.to, settings.name, settings.roll_bytes, settings.roll_age_s
+    )
+    return sink
+
+
+def make_firehose_sink(settings: ShipperSettings) -> Sink:
+    """Return the sink that puts records into Firehose. Raises ConfigError."""
+    sink: Sink = _cloud().make_firehose_sink(settings.to)
+    return sink
+
+
+def _cloud() -> Any:
+    # Here and not at the top: only the shipper of such a sink pays for loading boto3.
+    try:
+        return importlib.import_module("mirrorproxy.sinks.cloud")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"boto3", "botocore"}:
+            raise
+        raise ConfigError(NO_BOTO3, file="--to") from None
+
+
+SINKS: Mapping[str, Callable[[ShipperSettings], Sink]] = {
+    "": make_directory_sink,
+    "s3": make_s3_sink,
+    "firehose": make_firehose_sink,
+}
 """Sinks by the scheme of ``--to``; "" for a plain path."""
 
 
@@ -99,8 +129,15 @@ def sink_scheme(to: str) -> str:
 
 
 def check_target(to: str) -> None:
-    """Make sure that a capture can go there. Raises ConfigError."""
-    if sink_scheme(to):
+    """Make sure that a capture can go there. Raises ConfigError.
+
+    What cannot be reached just now is no mistake: requests are forwarded and the spool holds
+    their records, as in any outage.
+    """
+    if scheme := sink_scheme(to):
+        (parse_s3 if scheme == "s3" else parse_firehose)(to)
+        if reason := probe(to):
+            log.warning("cannot ship yet: %s", reason)
         return
     try:
         Path(to).mkdir(parents=True, exist_ok=True)

@@ -62,6 +62,10 @@ examples:
   mirrorproxy capture --access-log /var/log/traefik/access.log --to ./capture
       follow a JSON access log, through its rotations: no bodies, nothing in the path
 
+  mirrorproxy capture --listen :8000 --upstream http://app:8080 --spool /var/spool/mirrorproxy \\
+      --to 'firehose://mirror?bodies=s3://captures/mirror&region=eu-central-1'
+      into a bucket by way of Kinesis Data Firehose; s3://captures/mirror goes there directly
+
   mirrorproxy capture --config capture.yaml
       several services, filters, limits: see docs/configuration.md
 

@@ -68,9 +68,10 @@ def key_time_us(key: str) -> int | None:
     return _time_us(_NAME_TIME.search(key))
 
 
-def folder_time_us(key: str) -> int | None:
-    """Return when the hour of the object's folder begins, microseconds since 1970, or None."""
-    return _time_us(_FOLDER_TIME.search(key))
+def time_us(key: str) -> int | None:
+    """Return `key_time_us`, or else when the hour of the object's folder begins, or None."""
+    at_us = key_time_us(key)
+    return _time_us(_FOLDER_TIME.search(key)) if at_us is None else at_us
 
 
 def _time_us(match: re.Match[str] | None) -> int | None:

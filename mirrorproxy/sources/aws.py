@@ -49,10 +49,16 @@ _BUSY = frozenset({
 
 
 class Trouble(NamedTuple):
-    """What went wrong, in one line, and of which kind it is."""
+    """What went wrong: of which kind it is, why, and with what."""
 
     kind: Kind
-    text: str
+    reason: str
+    place: str
+
+    @property
+    def text(self) -> str:
+        """All of it in one line."""
+        return f"{self.place}: {self.reason}"
 
 
 class AwsError(Exception):
@@ -158,12 +164,12 @@ def trouble_of(error: Exception, deed: Deed) -> Trouble:
     name = type(error).__name__
     if name in {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}:
         text = "no credentials: set AWS_ACCESS_KEY_ID and its secret, AWS_PROFILE, or use a role"
-        return Trouble("credentials", f"{deed.place}: {text}")
+        return Trouble("credentials", text, deed.place)
     if name in {"TokenRetrievalError", "UnauthorizedSSOTokenError", "SSOTokenLoadError"}:
-        return Trouble("credentials", f"{deed.place}: {_one_line(error)}")
+        return Trouble("credentials", _one_line(error), deed.place)
     if name in {"ParamValidationError", "InvalidRegionError", "UnknownServiceError"}:
-        return Trouble("refused", f"{deed.place}: {_one_line(error)}")
-    return Trouble("unavailable", f"{deed.place}: {_one_line(error)}")
+        return Trouble("refused", _one_line(error), deed.place)
+    return Trouble("unavailable", _one_line(error), deed.place)
 
 
 def _refusal(response: Mapping[str, Any], deed: Deed) -> Trouble:
@@ -174,24 +180,24 @@ def _refusal(response: Mapping[str, Any], deed: Deed) -> Trouble:
     if code in _GONE:
         what = {"NoSuchBucket": "no such bucket", "NoSuchKey": "no such object"}
         default = "no such queue" if "Queue" in code else "not there"
-        return Trouble("gone", f"{deed.place}: {what.get(code, default)}")
+        return Trouble("gone", f"{what.get(code, default)}", deed.place)
     if code in _DENIED:
-        return Trouble("denied", f"{deed.place}: not allowed; it needs {deed.permission}")
+        return Trouble("denied", f"not allowed; it needs {deed.permission}", deed.place)
     if code in _EXPIRED:
         text = "the session token has expired; renew the credentials"
-        return Trouble("credentials", f"{deed.place}: {text}")
+        return Trouble("credentials", text, deed.place)
     if code in _CREDENTIALS:
-        return Trouble("credentials", f"{deed.place}: the credentials are not accepted ({code})")
+        return Trouble("credentials", f"the credentials are not accepted ({code})", deed.place)
     if code in _REGION:
         headers = meta.get("HTTPHeaders", {})
         region = said.get("Region") or headers.get("x-amz-bucket-region")
         where = f"it lies in {region}; add ?region={region}" if region else "add ?region=REGION"
-        return Trouble("refused", f"{deed.place}: the wrong region; {where}")
+        return Trouble("refused", f"the wrong region; {where}", deed.place)
     if code == "InvalidObjectState":
-        return Trouble("gone", f"{deed.place}: archived; restore it first")
-    text = f"{deed.place}: {code or status} {_shortened(str(said.get('Message', '')))}".rstrip()
+        return Trouble("gone", "archived; restore it first", deed.place)
+    text = f"{code or status} {_shortened(str(said.get('Message', '')))}".rstrip()
     is_busy = code in _BUSY or status >= 500 or status == 429
-    return Trouble("unavailable" if is_busy else "refused", text)
+    return Trouble("unavailable" if is_busy else "refused", text, deed.place)
 
 
 def _one_line(error: Exception) -> str:

@@ -37,6 +37,7 @@ class Chosen:
     much after its capture, has passed; None: when it came behind its turn.
     skips_late: whether late ones are passed over. wall_us: the wall clock. aside:
     what could not be read of what names the objects; others append to it.
+    on_close: hears of `close`.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Chosen:
         skips_late: bool,
         wall_us: Callable[[], int],
         aside: deque[Unreadable],
+        on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._source = source
         self._span = span
@@ -55,6 +57,7 @@ class Chosen:
         self._skips_late = skips_late
         self._wall_us = wall_us
         self._aside = aside
+        self._on_close = on_close
 
     def take(self) -> Event:
         """Return the next event. Raises what the source raises."""
@@ -77,3 +80,4 @@ class Chosen:
     def close(self) -> None:
         """Read no further."""
         self._source.close()
+        self._on_close()

@@ -100,7 +100,7 @@ class S3Reader:
         source = CaptureObject(
             name=f"{SCHEME}{bucket}/{key}",
             open=download.open,
-            time_us=_time_us(key),
+            time_us=keys.time_us(key),
             base=f"{SCHEME}{bucket}/{base}",
             read_body=partial(self._body, bucket, base),
             account=account,
@@ -112,7 +112,7 @@ class S3Reader:
         try:
             self._range(bucket, key, None, 0, 1, attempts=START_ATTEMPTS)
         except OSError as error:
-            raise SourceError(str(error.strerror)) from error
+            raise SourceError(f"{SCHEME}{bucket}/{key}: {error.strerror}") from error
 
     def _range(
         self,
@@ -123,7 +123,7 @@ class S3Reader:
         end: int,
         attempts: int | None = None,
     ) -> bytes:
-        """Raises OSError with a line that says what is wrong."""
+        """Raises OSError, its strerror the reason."""
         if end <= begin:
             return b""
         wanted: dict[str, Any] = {"Bucket": bucket, "Key": key, "Range": f"bytes={begin}-{end - 1}"}
@@ -148,7 +148,7 @@ class S3Reader:
             again = _READING if attempts is None else _STARTING
             return self._call(deed, get, attempts=attempts, again=again)
         except AwsError as error:
-            raise OSError(0, error.trouble.text) from error
+            raise OSError(0, error.trouble.reason) from error
 
     def _body(self, bucket: str, base: str, ref: str, limit: int) -> bytes:
         return self._range(bucket, base + ref, None, 0, limit + 1)
@@ -174,15 +174,21 @@ class S3Capture:
         self._attempts = None
 
     def objects(
-        self, span: Span, account: Callable[[str], Account | None] = lambda _key: None
+        self, span: Span, account_of: Callable[[str], Account | None] | None = None
     ) -> Iterator[Found]:
         """Yield the objects that may hold a span, by the time in their keys; unknown ones first.
 
-        account: gives the account of an object by its key. Raises SourceError.
+        account_of: gives the account of an object by its name; those without one are
+        left out. Raises SourceError.
         """
         bucket = self._url.bucket
         for entry in self._entries(span):
-            yield self._reader.object(bucket, entry.key, entry.size, account=account(entry.key))
+            account = None
+            if account_of is not None:
+                account = account_of(f"{SCHEME}{bucket}/{entry.key}")
+                if account is None:
+                    continue
+            yield self._reader.object(bucket, entry.key, entry.size, account=account)
 
     def _entries(self, span: Span) -> Iterator[Entry]:
         loose, bases = self._look_around()
@@ -289,21 +295,15 @@ def _entry(listed: dict[str, Any]) -> Entry:
     return Entry(listed["Key"], listed["Size"], int(changed.timestamp() * 1_000_000))
 
 
-def _time_us(key: str) -> int | None:
-    """Return the time in a key; that of its hour folder if its name says none."""
-    at_us = keys.key_time_us(key)
-    return keys.folder_time_us(key) if at_us is None else at_us
-
-
 def _order(entry: Entry) -> int:
-    at_us = _time_us(entry.key)
+    at_us = keys.time_us(entry.key)
     return -1 if at_us is None else at_us
 
 
 def _may_hold(entry: Entry, span: Span) -> bool:
     if entry.size == 0:
         return False
-    at_us = _time_us(entry.key)
+    at_us = keys.time_us(entry.key)
     if at_us is None:
         return span.from_us is None or entry.changed_us >= span.from_us
     if keys.key_time_us(entry.key) is None and span.first_us is not None:

@@ -126,6 +126,7 @@ class SqsFeed:
         self._lock = threading.Lock()
         self._in_hand: dict[str, _Message] = {}
         self._to_delete: deque[_Message] = deque()
+        self._is_full = False
         self._told: set[str] = set()
         self._something = threading.Event()
         self._busy_s = time.monotonic()
@@ -182,12 +183,20 @@ class SqsFeed:
         for thread in self._threads:
             thread.start()
 
-    # -- receiving ------------------------------------------------------------------
+    def receive_no_more(self) -> None:
+        """Take no new messages; those in hand are kept until `close`."""
+        self._is_full = True
 
-    @property
-    def in_hand(self) -> int:
-        """How many messages are being worked on."""
-        return len(self._in_hand)
+    def status(self) -> dict[str, object]:
+        """Return what `/status` shows."""
+        return {
+            "messages_received": self.received,
+            "messages_in_hand": len(self._in_hand),
+            "messages_deleted": self.deleted,
+            "messages_left_to_queue": self.left_to_queue,
+        }
+
+    # -- receiving ------------------------------------------------------------------
 
     def _receive(self) -> None:
         try:
@@ -205,7 +214,7 @@ class SqsFeed:
 
     def _room(self) -> int:
         """Return how many messages to ask for: no more than this worker can use now."""
-        if self._arrivals.known_before(self._until_us() + SLACK_US) >= AHEAD:
+        if self._is_full or self._arrivals.known_before(self._until_us() + SLACK_US) >= AHEAD:
             return 0
         return max(0, min(AHEAD, MAX_IN_HAND - len(self._in_hand)))
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from mirrorproxy import keys
 from mirrorproxy.errors import SourceError
 from mirrorproxy.sources.arrivals import Arrivals
 from mirrorproxy.sources.events import Account, CaptureObject
@@ -71,7 +72,7 @@ class Tail:
         self._lock = threading.Lock()
         # By name, with the time in the key; 0 where it says none.
         self._under_way: dict[str, int] = {}
-        self._done = dict.fromkeys(progress.done, progress.floor_us)
+        self._done = {name: keys.time_us(name) or 0 for name in progress.done}
         self._changed = True
         self._busy_s = time.monotonic()
         self._has_problem = False

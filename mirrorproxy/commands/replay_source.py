@@ -61,6 +61,9 @@ class Opened:
 
     def chosen(self, merged: Taken) -> Taken:
         """Return what is asked for of what the merge gives."""
+        asked = self._asked
+        if not (asked.s3 or asked.is_queue or asked.follows or asked.has_bounds):
+            return merged
         return Chosen(
             merged,
             self._asked.span,

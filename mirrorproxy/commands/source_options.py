@@ -19,6 +19,9 @@ from mirrorproxy.sources.objects import STDIN
 from mirrorproxy.sources.span import LOOKBACK_US, Span
 from mirrorproxy.units import parse_duration, parse_moment
 
+_FOLLOWED_WINDOW_US = 5_000_000
+"""Without a delay nobody waits half a minute for the order of what is captured now."""
+
 S3 = "s3://"
 SQS = "sqs://"
 _EVER_US = 1 << 62
@@ -54,7 +57,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="send what was captured exactly so long ago, alike on all of a fleet",
     )
-    add("--late", choices=("skip", "send"), help="what comes after its time (skip when following)")
+    add("--late", choices=("skip", "send"), help="what comes after its time (skip with --delay)")
     add("--idle-exit", metavar="TIME", help="end when nothing has come for so long")
 
 
@@ -85,9 +88,17 @@ class Asked(NamedTuple):
         return [spec for spec in self.specs if not spec.startswith((S3, SQS))]
 
     @property
+    def has_bounds(self) -> bool:
+        """Whether anything is left out by its time."""
+        span = self.span
+        return span.from_us is not None or span.to_us is not None or self.skips_late
+
+    @property
     def window_us(self) -> int:
         """How much is held back to be put in order: never as long as the delay itself."""
-        return WINDOW_US if self.delay_us is None else min(WINDOW_US, self.delay_us // 2)
+        if self.delay_us is not None:
+            return min(WINDOW_US, self.delay_us // 2)
+        return _FOLLOWED_WINDOW_US if self.follows else WINDOW_US
 
     def until_us(self) -> int:
         """Return up to which captured time objects are read now."""
@@ -127,7 +138,8 @@ def asked_of(args: argparse.Namespace, speed: float, now_us: int) -> Asked:
         text = "needs --delay TIME or --speed max: objects come in no order, and workers share them"
         raise ConfigError(text, file=args.source[0])
     lookback_us = LOOKBACK_US if lookback_s is None else round(lookback_s * _PER_S)
-    skips_late = args.late == "skip" or (args.late is None and (args.follow or delay_s is not None))
+    # Without a delay there is no time that anything could be too late for.
+    skips_late = args.late == "skip" or (args.late is None and delay_s is not None)
     return Asked(
         specs=args.source,
         span=Span(from_us, to_us, lookback_us),

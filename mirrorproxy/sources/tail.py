@@ -62,7 +62,8 @@ class Tail:
         self._look = look
         self._arrivals = arrivals
         self._progress = progress
-        self._look_s = look_s
+        # At least one look must have found nothing before it is called idle.
+        self._look_s = look_s if idle_exit_s is None else min(look_s, idle_exit_s / 2)
         self._lookback_us = lookback_us
         self._wall_us = wall_us
         self._stopping = stopping

@@ -102,6 +102,13 @@ def workers(environ: dict[str, str], number: int, *words: object) -> Iterator[li
             one.kill()
 
 
+@contextlib.contextmanager
+def worker(environ: dict[str, str], *words: object) -> Iterator[Worker]:
+    """Run one worker; it is ended with the block."""
+    with workers(environ, 1, *words) as (one,):
+        yield one
+
+
 class Counter:
     """Counts, and says when so many are there."""
 

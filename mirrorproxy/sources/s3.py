@@ -24,7 +24,7 @@ from mirrorproxy.sources.span import Span, hour_folder
 SCHEME = "s3://"
 
 _MAX_FOLDERS = 1000
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{1,254}")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{1,254}")
 _YEAR = re.compile(r"[0-9]{4}")
 _HOUR = re.compile(r"([0-9]{4}/[0-9]{2}/[0-9]{2}/[0-9]{2})/[^/]+")
 _DATED = re.compile(r"(?:^|(?<=/))[0-9]{4}/(?:[0-9]{2}/){0,3}\Z")

@@ -56,7 +56,18 @@ def test_new_objects_are_sent_as_they_appear(ministack, capture, target):
     """What was captured before is left alone; the replay ends when nothing comes."""
     spec, store = capture
     store([exchange(wall_us() - 60 * SECOND, 99)])
-    words = (spec, "--follow", "--from", "-20s", "--speed", "max", "--idle-exit", "6s", "--target", target.url)
+    words = (
+        spec,
+        "--follow",
+        "--from",
+        "-20s",
+        "--speed",
+        "max",
+        "--idle-exit",
+        "6s",
+        "--target",
+        target.url,
+    )
     with worker(ministack.environ(), *words) as one:
         store([exchange(wall_us(), 1)])
         waited_for(target, 1)
@@ -125,3 +136,26 @@ def test_what_comes_after_its_time_is_late(ministack, capture, target):
             ledger = one.finish()
         assert ledger["skipped"] == ({} if count else {"late": 1})
         assert ledger["answered"] == 2 * count
+
+
+def test_an_outage_is_told_once_and_got_over(tmp_path, target):
+    """S3 goes away and comes back, while it is followed; the replay goes on."""
+    with Ministack(tmp_path) as ministack:
+        s3, bucket = ministack.client("s3"), ministack.bucket()
+        put(s3, bucket, [exchange(wall_us(), 1)])
+        words = (
+            f"s3://{bucket}", "--follow", "--from", "-1h", "--speed", "max", "--target", target.url
+        )  # fmt: skip
+        with worker(ministack.environ(), *words) as one:
+            waited_for(target, 1)
+            ministack.stop()
+            assert "trying again" in one.process.stderr.readline()
+            ministack.start()
+            s3.create_bucket(Bucket=bucket)
+            put(s3, bucket, [exchange(wall_us(), 2)])
+            waited_for(target, 2)
+            one.process.terminate()
+            ledger = one.finish()
+    assert sent(target) == ["/1", "/2"]
+    assert ledger["balanced"]
+    assert "the source can be read again" in ledger["said"]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import captures
 import pytest
 from captures import HOUR, SECOND, T0, exchange, put
@@ -124,6 +125,26 @@ def test_every_form_of_object_is_read(s3, bucket, target, replay):
     status, _, said = replay(f"s3://{bucket}/")
     assert (status, said) == (0, "")
     assert sorted(paths(target)) == sorted(f"/{10 * n + k}" for n in range(5) for k in range(3))
+
+
+@pytest.mark.parametrize("compression", ["GZIP", "UNCOMPRESSED"])
+def test_what_firehose_stored_is_replayed(s3, bucket, firehose, target, replay, compression):
+    """Without a delimiter between its records: compressed by Firehose itself, or packed by us."""
+    firehose.create("orders", bucket, "orders/", CompressionFormat=compression)
+    client = boto3.Session().client(
+        "firehose", endpoint_url=firehose.url, region_name="us-east-1",
+        aws_access_key_id="test", aws_secret_access_key="test",
+    )  # fmt: skip
+    packs = [[exchange(T0 + 3 * n + k, 3 * n + k) for k in range(3)] for n in range(4)]
+    form = captures.lines if compression == "GZIP" else captures.packed
+    records = [{"Data": form(pack)} for pack in packs]
+    answer = client.put_record_batch(DeliveryStreamName="orders", Records=records)
+    client.close()
+    assert answer["FailedPutCount"] == 0
+    firehose.flush()
+    status, ledger, _ = replay(f"s3://{bucket}/orders/", "--concurrency", 1)
+    assert (status, ledger["answered"]) == (0, 12)
+    assert paths(target) == [f"/{n}" for n in range(12)]
 
 
 def test_damage_is_counted_by_key_and_offset_and_the_rest_is_sent(s3, bucket, target, replay):

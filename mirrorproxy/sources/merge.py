@@ -164,13 +164,10 @@ class Merge:
             self._next_object = next(self._objects, None)
         if not others:
             return None
-        turn_ends_us = others[0].progress_us + _STRIDE_US
-        if isinstance(upcoming, Waiting):
-            if others[0].progress_us > upcoming.until_us:
-                return None
-            turn_ends_us = min(turn_ends_us, upcoming.until_us)
+        if isinstance(upcoming, Waiting) and others[0].progress_us > upcoming.until_us:
+            return None
         self._current = current = heapq.heappop(others)
-        self._turn_ends_us = turn_ends_us
+        self._turn_ends_us = current.progress_us + _STRIDE_US
         return current
 
     def _go_on(self, reading: _Reading) -> Event:

@@ -69,6 +69,16 @@ def test_what_was_not_sent_or_not_answered_has_not_ended(end: Callable):
     assert settled.times == 0
 
 
+def test_a_shot_that_was_given_up_before_its_answer_has_not_ended():
+    """Nobody knows what became of it: it is sent again, and counted."""
+    settled = Settled(1)
+    range_ = ranged(settled, 1)
+    range_.pass_time(0.1)
+    range_.engine.close()
+    range_.answer(range_.sent[0])
+    assert settled.times == 0
+
+
 class OneEvent:
     def __init__(self, event: Captured | PassedOver) -> None:
         self._events = iter([event])

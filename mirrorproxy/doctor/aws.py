@@ -94,7 +94,7 @@ class Aws:
                 "AWS needs the extra: pip install 'mirrorproxy[aws]'", file="boto3"
             ) from None
         self.clock_ahead_s: float | None = None
-        self._clients: dict[tuple[str, str | None], Any] = {}
+        self._clients: dict[tuple[str, str | None, str | None], Any] = {}
 
     def region(self, region: str | None) -> str | None:
         """Return the region that calls go to if a place names this one."""
@@ -210,17 +210,18 @@ class Aws:
         return _failure(self._try(calls[action]))
 
     def _s3(self, place: BucketPlace) -> Any:
-        return self._client("s3", place.region)
+        return self._client("s3", place.region, place.endpoint)
 
     def _sqs(self, place: QueuePlace) -> Any:
         return self._client("sqs", place.region)
 
-    def _client(self, service: str, region: str | None) -> Any:
-        key = (service, region)
+    def _client(self, service: str, region: str | None, endpoint: str | None = None) -> Any:
+        key = (service, region, endpoint)
         if key not in self._clients:
             self._clients[key] = self._boto3.session.Session().client(
                 service,
                 region_name=region,
+                endpoint_url=endpoint,
                 config=self._config(
                     connect_timeout=TIMEOUT_S,
                     read_timeout=TIMEOUT_S,

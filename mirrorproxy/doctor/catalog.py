@@ -166,7 +166,9 @@ def _app(
         return None
     newest = max(found, key=lambda entry: (entry.healthy, entry.changed))
     app = parse_app(name, newest.tags, default_rule=default_rule)
-    return app if app.enabled or app.problems else None
+    # A tag that cannot be read asks for nothing; whoever wrote it thinks otherwise.
+    is_unclear = any(ENABLE_TAG.rstrip("=") in problem for problem in app.problems)
+    return app if app.enabled or is_unclear else None
 
 
 async def _try_to_register(agent: Agent) -> Unavailable | None:

@@ -23,11 +23,12 @@ _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-[0-9]+")
 
 
 class BucketPlace(msgspec.Struct, frozen=True, kw_only=True):
-    """``s3://BUCKET/PREFIX``. prefix: "" or ends with "/"."""
+    """``s3://BUCKET/PREFIX``. prefix: "" or ends with "/". endpoint: None for AWS's own."""
 
     bucket: str
     prefix: str = ""
     region: str | None = None
+    endpoint: str | None = None
 
 
 class StreamPlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +69,7 @@ def parse_place(text: str, option: str) -> Place | None:
     if parts.scheme == "firehose":
         return _stream(parts.netloc, values, region, option)
     if parts.scheme == "s3":
-        return _bucket(parts.netloc, parts.path, region, option)
+        return _bucket(parts.netloc, parts.path, values, option)
     if parts.scheme == "sqs":
         return _queue(parts.netloc + parts.path.rstrip("/"), region, option)
     raise ConfigError(
@@ -97,13 +98,18 @@ def _stream(names: str, values: Mapping[str, str], region: str | None, option: s
     )
 
 
-def _bucket(bucket: str, path: str, region: str | None, option: str) -> BucketPlace:
+def _bucket(bucket: str, path: str, values: Mapping[str, str], option: str) -> BucketPlace:
     if not _BUCKET.fullmatch(bucket):
         raise ConfigError("expected s3://BUCKET/PREFIX", file=option)
     prefix = path.lstrip("/")
     if prefix and not prefix.endswith("/"):
         prefix += "/"
-    return BucketPlace(bucket=bucket, prefix=prefix, region=region)
+    return BucketPlace(
+        bucket=bucket,
+        prefix=prefix,
+        region=values.get("region"),
+        endpoint=values.get("endpoint"),
+    )
 
 
 def _queue(name: str, region: str | None, option: str) -> QueuePlace:

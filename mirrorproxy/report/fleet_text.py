@@ -66,7 +66,8 @@ def as_lines(report: FleetReport) -> list[str]:
     """Return the report, one line after the other, without line ends."""
     with_ledger = sum(worker.ledger for worker in report.workers)
     lines = [f"workers     {len(report.workers):,}, {with_ledger:,} with a ledger"]
-    lines += summary_lines(_ledger(report), NO_DETAILS)
+    if with_ledger:
+        lines += summary_lines(_ledger(report), NO_DETAILS)
     lines += _once(report.once)
     lines += [_one(one) for one in report.repeated[:SHOWN_REPEATED]]
     if report.once and report.once.repeated > SHOWN_REPEATED:

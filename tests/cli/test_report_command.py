@@ -70,6 +70,20 @@ def test_a_killed_worker_is_counted_by_its_outcomes(tmp_path, capsys):
     ]
 
 
+def test_without_any_ledger_there_are_no_sums(tmp_path, capsys):
+    """Only what outcomes say."""
+    killed = worker(tmp_path / "a", range(3), ledger=False)
+    assert cli.main(["report", "--ledger", killed]) == 1
+    assert capsys.readouterr().out == (
+        "workers     1, 0 with a ledger\n"
+        "once        3 different shots = 3 sent once + 0 more than once + 0 never\n"
+        "answered    3 of them at least once\n"
+        "repeated    0 sent again; 0 shots by several workers\n"
+        f"problem: {killed}: left no ledger: it runs, or was killed; what it had in flight then is "
+        "not known\n"
+    )
+
+
 def test_every_repeated_shot_can_be_had(tmp_path, capsys):
     """The report names the first, a file all of them; --once makes it a failure."""
     outs = [worker(tmp_path / "a", range(30)), worker(tmp_path / "b", range(30))]

@@ -229,7 +229,8 @@ class Firehose:
         if f"firehose:{action}" in self.denied:
             raise _Refusal(
                 "AccessDeniedException",
-                f"User: arn:aws:iam::{ACCOUNT}:user/test is not authorized to perform: firehose:{action}",
+                f"User: arn:aws:iam::{ACCOUNT}:user/test is not authorized to perform: "
+                f"firehose:{action}",
             )
 
     async def _act(self, action: str, body: Mapping[str, Any], request: web.Request) -> Any:

@@ -83,10 +83,10 @@ def _bucket(aws: Calls, place: BucketPlace, use: Use) -> Iterator[Finding]:
 def _queue(aws: Calls, place: QueuePlace) -> Iterator[Finding]:
     url = aws.queue_url(place)
     if isinstance(url, Failure):
-        yield from queues.check_queue(place.name, url)
+        yield from queues.check_queue(place.name, url, place.visibility_s)
         return
     attributes = aws.queue(place, url)
-    yield from queues.check_queue(place.name, attributes)
+    yield from queues.check_queue(place.name, attributes, place.visibility_s)
     if isinstance(attributes, Failure) and attributes.kind != "denied":
         return
     for action in QUEUE_ACTIONS:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 
 from mirrorproxy.errors import ConfigError
+from mirrorproxy.units import parse_duration
 
 Packing = Literal["gzip", "plain"]
 
@@ -41,11 +42,15 @@ class StreamPlace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueuePlace(msgspec.Struct, frozen=True, kw_only=True):
-    """``sqs://QUEUE``, or ``https://sqs.REGION.amazonaws.com/ACCOUNT/QUEUE``, then with url."""
+    """``sqs://QUEUE``, or a queue's own URL with sqs in place of https, then with url.
+
+    visibility_s: how long a message stays with a worker that says nothing more of it.
+    """
 
     name: str
     url: str | None = None
     region: str | None = None
+    visibility_s: float = 60.0
 
 
 Place = BucketPlace | StreamPlace | QueuePlace
@@ -71,7 +76,7 @@ def parse_place(text: str, option: str) -> Place | None:
     if parts.scheme == "s3":
         return _bucket(parts.netloc, parts.path, values, option)
     if parts.scheme == "sqs":
-        return _queue(parts.netloc + parts.path.rstrip("/"), region, option)
+        return _queue(parts.netloc + parts.path.rstrip("/"), values, option)
     raise ConfigError(
         f"{parts.scheme}:// is not known; firehose://, s3:// and sqs:// are", file=option
     )
@@ -112,15 +117,19 @@ def _bucket(bucket: str, path: str, values: Mapping[str, str], option: str) -> B
     )
 
 
-def _queue(name: str, region: str | None, option: str) -> QueuePlace:
+def _queue(name: str, values: Mapping[str, str], option: str) -> QueuePlace:
+    region = values.get("region")
+    try:
+        visibility_s = parse_duration(values.get("visibility", QueuePlace(name="").visibility_s))
+    except ValueError as error:
+        raise ConfigError(f"visibility: {error}", file=option) from None
     host, _, path = name.partition("/")
-    if path:  # a queue's own URL, with sqs in place of https
+    queue = path.rpartition("/")[2] if path else name
+    if not _QUEUE.fullmatch(queue):
+        raise ConfigError("expected sqs://QUEUE", file=option)
+    url = None
+    if path:
+        url = f"https://{name}"
         found = re.fullmatch(r"sqs\.([a-z0-9-]+)\.[a-z0-9.-]+", host)
-        queue = path.rpartition("/")[2]
-        if _QUEUE.fullmatch(queue):
-            return QueuePlace(
-                name=queue, url=f"https://{name}", region=region or (found[1] if found else None)
-            )
-    elif _QUEUE.fullmatch(name):
-        return QueuePlace(name=name, region=region)
-    raise ConfigError("expected sqs://QUEUE", file=option)
+        region = region or (found[1] if found else None)
+    return QueuePlace(name=queue, url=url, region=region, visibility_s=visibility_s)

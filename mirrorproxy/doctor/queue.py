@@ -12,15 +12,22 @@ from typing import Any
 from mirrorproxy.doctor.finding import Failure, Finding, allowed, failed
 from mirrorproxy.units import format_duration
 
-MIN_VISIBILITY_S = 60
+MIN_VISIBILITY_S = 30
+"""Workers extend it thrice in that time: a halt of some seconds must not lose a message."""
+
 MIN_RETENTION_S = 86_400
 MIN_RECEIVES = 3
 
 _SENDERS = ("s3.amazonaws.com", "sns.amazonaws.com", "events.amazonaws.com")
 
 
-def check_queue(name: str, answer: Mapping[str, Any] | Failure) -> list[Finding]:
-    """Return what is to be said of a queue. answer: its attributes, all of them text."""
+def check_queue(
+    name: str, answer: Mapping[str, Any] | Failure, visibility_s: float
+) -> list[Finding]:
+    """Return what is to be said of a queue. answer: its attributes, all of them text.
+
+    visibility_s: what workers ask for; the queue's own counts for others only.
+    """
     what = f"queue {name}"
     if isinstance(answer, Failure):
         return [
@@ -32,7 +39,7 @@ def check_queue(name: str, answer: Mapping[str, Any] | Failure) -> list[Finding]
             )
         ]
     findings = [
-        *_times(what, answer),
+        *_times(what, answer, visibility_s),
         *_redrive(what, answer),
         *_kind(what, name, answer),
         *_senders(what, answer),
@@ -79,15 +86,14 @@ def waiting(answer: Mapping[str, Any]) -> int:
     return _number(answer, "ApproximateNumberOfMessages")
 
 
-def _times(what: str, answer: Mapping[str, Any]) -> Iterator[Finding]:
-    visibility_s = _number(answer, "VisibilityTimeout", 30)
+def _times(what: str, answer: Mapping[str, Any], visibility_s: float) -> Iterator[Finding]:
     if visibility_s < MIN_VISIBILITY_S:
         yield Finding(
             "warning",
             what,
-            f"gives a message to another worker after {format_duration(visibility_s)}: a short "
-            "halt, and everything in the object is sent twice",
-            f"set VisibilityTimeout to {2 * MIN_VISIBILITY_S} or more; workers extend it",
+            f"workers let go of a message after {format_duration(visibility_s)}: a short halt, "
+            "and everything in the object is sent twice",
+            "use visibility=60s or more; a worker that lives extends it",
         )
     retention_s = _number(answer, "MessageRetentionPeriod", 345_600)
     if retention_s < MIN_RETENTION_S:

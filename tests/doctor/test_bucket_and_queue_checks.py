@@ -105,16 +105,13 @@ def test_encryption_is_told(rule, level, says):
 
 def test_a_good_queue():
     """One line, with what waits."""
-    (finding,) = queue.check_queue("q", ATTRIBUTES)
+    (finding,) = queue.check_queue("q", ATTRIBUTES, 60)
     assert (finding.level, finding.says) == ("ok", "1,234 messages wait, 5 are worked on")
 
 
 @pytest.mark.parametrize(
     ("change", "level", "part"),
     [
-        pytest.param(
-            {"VisibilityTimeout": "30"}, "warning", "to another worker after 30s", id="short"
-        ),
         pytest.param(
             {"MessageRetentionPeriod": "3600"}, "warning", "forgets messages after 1h", id="forgets"
         ),
@@ -134,16 +131,23 @@ def test_a_good_queue():
 )
 def test_what_is_wrong_with_a_queue(change, level, part):
     """Each by itself, with a remedy."""
-    findings = queue.check_queue("q", {**ATTRIBUTES, **change})
+    findings = queue.check_queue("q", {**ATTRIBUTES, **change}, 60)
     (finding,) = [one for one in findings if one.level != "ok"]
     assert finding.level == level
     assert part in finding.says
     assert finding.do
 
 
+def test_messages_that_are_let_go_soon():
+    """Whatever the queue's own time is: workers ask for theirs."""
+    short, long = (queue.check_queue("q", ATTRIBUTES, seconds) for seconds in (29.0, 30.0))
+    assert short[1].says.startswith("workers let go of a message after 29s: ")
+    assert [one.level for one in long] == ["ok"]
+
+
 def test_a_fifo_queue_hears_nothing_from_s3():
     """A mistake that costs an afternoon."""
-    assert queue.check_queue("q.fifo", ATTRIBUTES)[0].level == "problem"
+    assert queue.check_queue("q.fifo", ATTRIBUTES, 60)[0].level == "problem"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,11 @@ from mirrorproxy.errors import ConfigError
         pytest.param("s3://captures/a/b/", BucketPlace(bucket="captures", prefix="a/b/"), id="s3"),
         pytest.param("sqs://captures", QueuePlace(name="captures"), id="a queue"),
         pytest.param(
+            "sqs://captures?visibility=2m&region=eu-west-1",
+            QueuePlace(name="captures", region="eu-west-1", visibility_s=120.0),
+            id="a queue with options",
+        ),
+        pytest.param(
             "sqs://sqs.eu-west-1.amazonaws.com/123456789012/captures",
             QueuePlace(
                 name="captures",
@@ -52,7 +57,7 @@ def test_places(text, place):
     [
         "ftp://x", "s3://", "s3://UPPER/x", "firehose://a b", "firehose://?bodies=s3://captures",
         "firehose://a?packing=zip", "firehose://a?bodies=./x", "sqs://", "sqs://a b", "sqs://h/a b",
-        "s3://captures?region=nowhere!", "s3://[x",
+        "s3://captures?region=nowhere!", "s3://[x", "sqs://q?visibility=soon",
     ],
 )  # fmt: skip
 def test_what_names_nothing(text):

@@ -19,11 +19,12 @@ BIN := $(VENV)/bin
 TESTS ?= tests
 TESTFLAGS ?= -n 2
 FUZZ_SECONDS ?= 60
+MINUTES ?= 10
 # What `pip install .` makes, without installing it: an editable installation is not compiled.
 # PYTHONSAFEPATH keeps `python -m mirrorproxy` from taking the sources where it is started.
 COMPILED := .cache/compiled
 
-.PHONY: demo test test-compiled check faults behind-traefik fuzz bench conformance format clean
+.PHONY: demo test test-compiled check faults behind-traefik chaos fuzz bench conformance format clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.run-installed
@@ -48,6 +49,9 @@ faults: $(VENV)/.dev-installed
 
 behind-traefik: $(VENV)/.dev-installed
 	@$(BIN)/python tests/whole/behind_traefik.py --write docs/behind-traefik.md
+
+chaos: $(VENV)/.dev-installed
+	@$(BIN)/python tests/aws/chaos.py $(MINUTES)
 
 fuzz: $(VENV)/.fuzz-installed
 	@$(BIN)/python tests/fuzz/run.py $(FUZZ_SECONDS)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import capture_cost
+import firehose_cost
 import growth
 import harness
 import machine
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Plan, Say], list[Section]]] = {
     "bodies": growth.measure_bodies,
     "exchanges": growth.measure_exchanges,
     "memory": memory.measure,
+    "firehose_cost": firehose_cost.measure,
 }
 
 

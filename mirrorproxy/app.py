@@ -21,12 +21,13 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from mirrorproxy.app_sinks import make_sink
 from mirrorproxy.capture.app_follower import AppFollower
 from mirrorproxy.capture.child import DRAIN, receive_settings
 from mirrorproxy.capture.claim import COUNTERS, SLOT_LOCKS
@@ -54,12 +55,10 @@ from mirrorproxy.capture.slots import SLOTS, SlotLocks
 from mirrorproxy.capture.tee import TeeLimits
 from mirrorproxy.capture.worker import Worker
 from mirrorproxy.clock import wall_us
-from mirrorproxy.errors import ConfigError, MirrorproxyError
+from mirrorproxy.errors import MirrorproxyError
 from mirrorproxy.http1.origin import parse_origin
 from mirrorproxy.http1.pool import Pool
 from mirrorproxy.metrics import INDEX, CounterFile, Slot
-from mirrorproxy.packs import Sink
-from mirrorproxy.sinks.directory import DirectorySink
 from mirrorproxy.sources.follow import LogFollower, nothing_read
 from mirrorproxy.spool.segment import SegmentWriter
 from mirrorproxy.spool.shipper import Shipper
@@ -72,44 +71,6 @@ EXIT_FAILED = 3
 
 _MAX_FILES = 1 << 20
 _GC_ALLOCATIONS = 10_000  # the default of 700 is reached every few dozen requests
-
-
-def make_directory_sink(settings: ShipperSettings) -> Sink:
-    """Return the sink that writes objects below a directory."""
-    return DirectorySink(
-        Path(settings.to),
-        stream=settings.name,
-        roll_bytes=settings.roll_bytes,
-        roll_age_s=settings.roll_age_s,
-    )
-
-
-SINKS: Mapping[str, Callable[[ShipperSettings], Sink]] = {"": make_directory_sink}
-"""Sinks by the scheme of ``--to``; "" for a plain path."""
-
-
-def sink_scheme(to: str) -> str:
-    """Return the scheme that decides the sink. Raises ConfigError if no sink has it."""
-    scheme, separator, _ = to.partition("://")
-    scheme = scheme if separator else ""
-    if scheme not in SINKS:
-        known = ", ".join(f"{name}://" if name else "a directory" for name in SINKS)
-        raise ConfigError(f"{scheme}:// is not a kind of sink; known: {known}", file="--to")
-    return scheme
-
-
-def check_target(to: str) -> None:
-    """Make sure that a capture can go there. Raises ConfigError."""
-    if sink_scheme(to):
-        return
-    try:
-        Path(to).mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise ConfigError("not a directory", file=to) from error
-    except OSError as error:
-        raise ConfigError(f"cannot be made: {error.strerror}", file=to) from error
-    if not os.access(to, os.W_OK | os.X_OK):
-        raise ConfigError("cannot be written", file=to)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -373,7 +334,7 @@ def _run_shipper(data: bytes, control: socket.socket) -> int:
     configure_logging(settings.log_level, "shipper")
     stopping = threading.Event()
     threading.Thread(target=_hear, args=(control, stopping), daemon=True).start()
-    sink = SINKS[sink_scheme(settings.to)](settings)
+    sink = make_sink(settings)
     shipper = Shipper(Path(settings.spool.directory), sink)
     left = run_shipper(shipper, stopping.is_set, settings.ship_timeout_s)
     return EXIT_LEFT if left else 0

@@ -22,6 +22,8 @@ COMMANDS = {
     "capture": "stand before an application and record its traffic",
     "replay": "send a capture to another server, paced as it was recorded",
     "control": "change a running capture or replay",
+    "report": "add up the ledgers of a fleet, and count what was sent twice",
+    "doctor": "check what a capture or replay needs, and say what to do",
     "inspect": "show what is in a capture",
     "check": "validate a rule file and say what it would do, without sending",
     "demo": "capture and replay two small applications on this machine",

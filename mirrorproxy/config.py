@@ -197,7 +197,7 @@ def resolve(config: CaptureConfig, fail: Fail) -> CaptureSettings:
             raise fail("say where to listen: HOST:PORT", ("listen",))
         listen = address_of(config.listen, ("listen",), fail)
     if config.to is None:
-        raise fail("say where the capture goes: a directory", ("to",))
+        raise fail("say where the capture goes: a directory, s3:// or firehose://", ("to",))
     consul = resolve_consul(config.consul, fail)
     if log is not None:
         _check_alone(config, fail)
@@ -334,7 +334,7 @@ def _spool(config: CaptureConfig, fail: Fail) -> SpoolSettings:
     directory = spool.directory
     if directory is None:
         if config.to is None or "://" in config.to:
-            raise fail("say where the spool is: a directory", (at, "directory"))
+            raise fail("say where the spool is: --spool DIRECTORY", (at, "directory"))
         directory = str(Path(config.to) / ".spool")
     if spool.limit < spool.segment:
         segment = format_size(int(spool.segment))

@@ -16,6 +16,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STREAM = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _ID = re.compile(r"[0-9a-f]{32}")
 _HOUR_FOLDER = re.compile(r"(?:^|(?<=/))[0-9]{4}/[0-9]{2}/[0-9]{2}/[0-9]{2}/[^/]*\Z")
+_FOLDER_TIME = re.compile(r"(?:^|(?<=/))([0-9]{4})/([0-9]{2})/([0-9]{2})/([0-9]{2})/[^/]*\Z")
 _NAME_TIME = re.compile(
     r"-[0-9]+-([0-9]{4})-([0-9]{2})-([0-9]{2})-([0-9]{2})-([0-9]{2})-([0-9]{2})-[^/]*\Z"
 )
@@ -64,7 +65,16 @@ def key_time_us(key: str) -> int | None:
 
     It is when the oldest record in the object arrived, to the second.
     """
-    match = _NAME_TIME.search(key)
+    return _time_us(_NAME_TIME.search(key))
+
+
+def time_us(key: str) -> int | None:
+    """Return `key_time_us`, or else when the hour of the object's folder begins, or None."""
+    at_us = key_time_us(key)
+    return _time_us(_FOLDER_TIME.search(key)) if at_us is None else at_us
+
+
+def _time_us(match: re.Match[str] | None) -> int | None:
     if match is None:
         return None
     try:

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Iterable
+
+from mirrorproxy.headers import SESSION_COOKIE
+from mirrorproxy.record import Credential
 
 CAPTURE_SALT = "mirrorproxy capture"
 """Capture's own salt: with a salt shared by replay, 10 % of a 10 % capture would be all of it."""
@@ -45,3 +49,20 @@ def copies(key: str, percent: float, salt: str) -> int:
     if not rest:
         return int(whole)
     return int(whole) + (fraction(key, salt) * 100 < rest)
+
+
+def session_key(credentials: Iterable[Credential], client: str) -> str:
+    """Return what stands for a request's session, when sampling and when choosing among streams.
+
+    The subject of its Authorization, so that a refreshed token stays in its
+    session; else that value's fingerprint; else the first cookie that is named
+    like a session's; else the client's address.
+    """
+    cookie = None
+    for credential in credentials:
+        if credential.place == "header" and credential.name.lower() == "authorization":
+            return credential.subject or credential.fingerprint
+        is_cookie = credential.place == "cookie"
+        if is_cookie and cookie is None and SESSION_COOKIE.search(credential.name):
+            cookie = credential.fingerprint
+    return cookie or client

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 _DURATION_UNITS = {
@@ -38,6 +39,10 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)")
 _MAX_TEXT = 64
 _MAX_DURATION_S = 100 * 365 * 86_400
 _MAX_SIZE = 1 << 62
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9:.]{5,15}([Zz]|[+-][0-9]{2}:[0-9]{2})")
+_MOMENT_HELP = "expected a time such as 2026-11-23T08:00:00Z, or before now such as -2h"
 
 _DURATION_HELP = "expected a duration such as 800ms, 10s, 5m or 1h30m"
 _SIZE_HELP = "expected a size such as 512, 64KiB, 64MiB or 1GB"
@@ -91,6 +96,26 @@ def _duration_text(text: str) -> float | Fraction:
     if end != len(text):
         raise ValueError(_DURATION_HELP)
     return total
+
+
+def parse_moment(text: str, now_us: int) -> int:
+    """Return a moment in microseconds since 1970.
+
+    text: as in RFC 3339, with its offset from UTC; or ``-`` and a duration before
+    now_us. Raises ValueError, which says what is expected.
+    """
+    if text.startswith("-"):
+        try:
+            return now_us - round(parse_duration(text[1:]) * 1_000_000)
+        except ValueError:
+            raise ValueError(_MOMENT_HELP) from None
+    try:
+        if not _MOMENT.fullmatch(text):
+            raise ValueError
+        at = datetime.fromisoformat(text.upper())
+    except ValueError:
+        raise ValueError(_MOMENT_HELP) from None
+    return (at - _EPOCH) // timedelta(microseconds=1)
 
 
 def parse_size(value: object) -> int:

@@ -1,13 +1,12 @@
 """Facts: what the headers of an exchange say about it.
 
-Pure. Decides who the client was, which session a request belongs to, which
-session a request belongs to, and which answers are text.
+Pure. Decides who the client was and which answers are text. Which session a
+request belongs to is `sampling`'s.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from mirrorproxy.capture.lines import (
     CONTENT_ENCODING,
@@ -18,7 +17,6 @@ from mirrorproxy.capture.lines import (
     REAL_IP,
     Recorded,
 )
-from mirrorproxy.headers import SESSION_COOKIE
 from mirrorproxy.record import Credential
 
 _RECORDED_TEXT = re.compile(
@@ -96,23 +94,6 @@ def facts_of(lines: list[Recorded], peer: str, *, trust_forwarded: bool) -> Fact
         return Facts(lines, content_type, content_encoding, peer, "http")
     client = forwarded_for or real_ip or peer
     return Facts(lines, content_type, content_encoding, client, scheme or "http")
-
-
-def session_key(credentials: Iterable[Credential], client: str) -> str:
-    """Return what stands for a request's session when sampling.
-
-    The subject of its Authorization, so that a refreshed token stays in its
-    session; else that value's fingerprint; else the first cookie that is named
-    like a session's; else the client's address.
-    """
-    cookie = None
-    for credential in credentials:
-        if credential.place == "header" and credential.name.lower() == "authorization":
-            return credential.subject or credential.fingerprint
-        is_cookie = credential.place == "cookie"
-        if is_cookie and cookie is None and SESSION_COOKIE.search(credential.name):
-            cookie = credential.fingerprint
-    return cookie or client
 
 
 def is_recorded_text(content_type: str | None) -> bool:

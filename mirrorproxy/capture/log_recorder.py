@@ -11,7 +11,6 @@ from __future__ import annotations
 import msgspec
 
 from mirrorproxy import sampling
-from mirrorproxy.capture.facts import session_key
 from mirrorproxy.capture.ports import Writer
 from mirrorproxy.capture.recorder import ServicePolicy
 from mirrorproxy.capture.seal_record import RecordSealer
@@ -110,5 +109,5 @@ class LogRecorder:
         if policy.percent >= 100:
             return True
         by_id = policy.percent_by == "id"
-        key = sealed.id if by_id else session_key(sealed.credentials, sealed.client)
+        key = sealed.id if by_id else sampling.session_key(sealed.credentials, sealed.client)
         return sampling.copies(key, policy.percent, sampling.CAPTURE_SALT) > 0

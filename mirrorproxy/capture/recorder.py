@@ -19,7 +19,7 @@ from typing import Literal
 from mirrorproxy import keys, sampling
 from mirrorproxy.capture.assemble import Assembler, RecordTooLarge
 from mirrorproxy.capture.breaker import SLOW_APPEND_S, Breaker, Complaints
-from mirrorproxy.capture.facts import Facts, facts_of, is_recorded_text, session_key
+from mirrorproxy.capture.facts import Facts, facts_of, is_recorded_text
 from mirrorproxy.capture.filters import Filters
 from mirrorproxy.capture.lines import LineReader
 from mirrorproxy.capture.ports import BodyFile, Sealer, Writer
@@ -190,7 +190,7 @@ class Recorder:
             key = self._id_of(tap)
         else:
             facts = self._facts_of(tap)
-            key = session_key(facts.credentials, facts.client)
+            key = sampling.session_key(facts.credentials, facts.client)
         return sampling.copies(key, policy.percent, sampling.CAPTURE_SALT) > 0
 
     # What the tap asks for.

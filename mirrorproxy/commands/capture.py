@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from mirrorproxy import __version__, app
+from mirrorproxy.app_sinks import check_target
 from mirrorproxy.capture.claim import Claim, claim
 from mirrorproxy.capture.ending import Ending
 from mirrorproxy.capture.ledger import describe
@@ -65,6 +66,10 @@ examples:
   mirrorproxy capture --access-log /var/log/traefik/access.log --to ./capture
       follow a JSON access log, through its rotations: no bodies, nothing in the path
 
+  mirrorproxy capture --listen :8000 --upstream http://app:8080 --spool /var/spool/mirrorproxy \\
+      --to 'firehose://mirror?bodies=s3://captures/mirror&region=eu-central-1'
+      into a bucket by way of Kinesis Data Firehose; s3://captures/mirror goes there directly
+
   mirrorproxy capture --config capture.yaml
       several services, filters, limits: see docs/configuration.md
 
@@ -98,7 +103,7 @@ def run(
     """
     settings = settings_of(args, os.environ)
     app.configure_logging(settings.log_level, "supervisor")
-    app.check_target(settings.to)
+    check_target(settings.to)
     if settings.access_log and Path(settings.access_log.file).is_dir():
         raise ConfigError("a directory: name the file that is written", file="--access-log")
     token = _token(args, settings)

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from mirrorproxy import config, yamlfile
-from mirrorproxy.app import sink_scheme
+from mirrorproxy.app_sinks import sink_scheme
 from mirrorproxy.config import CaptureConfig, CaptureSettings, ServiceConfig
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.units import Bytes, Seconds
@@ -84,7 +84,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--listen", metavar="HOST:PORT", help="where clients, or Traefik, connect")
     add("--upstream", metavar="URL", help="the application to forward to")
     add("--access-log", metavar="FILE", help="follow this log of Traefik's instead of listening")
-    add("--to", metavar="DIRECTORY", help="where the capture goes")
+    add("--to", metavar="TARGET", help="a directory, s3://... or firehose://...: docs/aws.md")
     add("--config", metavar="FILE", type=Path, help="YAML with all of this and more")
     group = parser.add_argument_group("what is recorded")
     add = group.add_argument
@@ -153,7 +153,7 @@ def settings_of(args: argparse.Namespace, environ: Mapping[str, str]) -> Capture
 
     if merged.to is not None:
         if not merged.to:
-            raise fail("say where the capture goes: a directory", ("to",))
+            raise fail("say where the capture goes: a directory, s3:// or firehose://", ("to",))
         try:
             sink_scheme(merged.to)
         except ConfigError as error:

@@ -13,7 +13,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -27,6 +27,7 @@ from typing import Any
 
 from mirrorproxy.commands.decoding import Decoder, Told
 from mirrorproxy.commands.replay_options import Settings, add_parser, settings_of
+from mirrorproxy.commands.replay_source import Opened, open_source
 from mirrorproxy.errors import ConfigError, MirrorproxyError
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.replay.guard import ProductionGuard
@@ -47,14 +48,15 @@ from mirrorproxy.rules.plan import plan, with_body
 from mirrorproxy.sources.events import Unreadable
 from mirrorproxy.sources.feed import Reader
 from mirrorproxy.sources.merge import Merge
-from mirrorproxy.sources.objects import find_objects
 
 __all__ = ["add_parser", "run"]
 
 _DRAIN_S = 10.0
 
-Control = Callable[[Runner, Ledger], AbstractAsyncContextManager[None]]
-"""Lets a runner be seen and turned while it lasts."""
+Control = Callable[
+    [Runner, Ledger, Callable[[], Mapping[str, object]]], AbstractAsyncContextManager[None]
+]
+"""Lets a runner be seen and turned while it lasts, with how its source is."""
 
 _WATCH_S = 0.5
 """Drawing takes the sender about a millisecond, so it is done seldom."""
@@ -70,8 +72,9 @@ def run(args: argparse.Namespace) -> int:
     control = _control(args, settings.run)
     ledger = Ledger()
     unreadable = _Unreadable()
-    objects = find_objects(args.source, args.bodies)
+    opened = open_source(args, settings.speed, _warn)
     with ExitStack() as stack:
+        stack.callback(opened.close)
         outcomes = _open_outcomes(args.out)
         if outcomes is not None:
             stack.callback(outcomes.close)
@@ -79,12 +82,18 @@ def run(args: argparse.Namespace) -> int:
         stack.callback(reader.close)
         guard = ProductionGuard(settings.guarded)
         decode = Decoder(keeps_secrets=settings.rules.sends_logged_credentials)
-        merge = Merge(objects, reader.feed, look_ahead=guard.check, decode=decode)
+        merge = Merge(
+            opened.objects,
+            reader.feed,
+            window_us=opened.window_us,
+            look_ahead=guard.check,
+            decode=decode,
+        )
         planner = partial(plan, rules=settings.rules, seed=args.seed, run=settings.run)
-        intake = Intake(merge, planner, ledger, unreadable.add)
+        intake = Intake(opened.chosen(merge), planner, ledger, unreadable.add)
         report = outcomes.add if outcomes else None
         started_s = time.monotonic()
-        error = _replay(settings, intake, ledger, guard, report, unreadable.add, control)
+        error = _replay(settings, intake, ledger, guard, report, unreadable.add, control, opened)
         seconds = time.monotonic() - started_s
     if error is not None and not ledger.sent:
         raise error
@@ -106,6 +115,7 @@ def _replay(
     report: Callable[[Outcome], None] | None,
     on_unreadable: Callable[[Unreadable], None],
     control: Control,
+    opened: Opened,
 ) -> MirrorproxyError | None:
     """Run the event loop until the replay is over; return what ended it early."""
 
@@ -121,12 +131,13 @@ def _replay(
             on_unreadable=on_unreadable,
             drain_s=_DRAIN_S,
             tls=settings.tls,
+            delay_s=opened.delay_s,
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, runner.stop)
         neighbours = Neighbours(settings.guarded, guard.places, _warn)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(control(runner, ledger))
+            await stack.enter_async_context(control(runner, ledger, opened.status))
             show = stack.enter_context(_progress())
             watching = asyncio.create_task(_watch(show, runner, ledger, neighbours))
             try:
@@ -147,7 +158,7 @@ def _control(args: argparse.Namespace, run: str) -> Control:
     """Return what lets a runner be seen and turned; does nothing if nobody asked for it."""
     asked = (args.admin_token_file, args.consul, args.consul_token_file, args.name)
     if args.admin == "off" and not any(asked):
-        return lambda _runner, _ledger: nullcontext()
+        return lambda _runner, _ledger, _source: nullcontext()
     # It takes longer to load than all the rest of a replay.
     from mirrorproxy.commands.replay_control import (  # noqa: PLC0415
         control_settings,
@@ -155,8 +166,8 @@ def _control(args: argparse.Namespace, run: str) -> Control:
     )
 
     settings = control_settings(args, run)
-    return lambda runner, ledger: controlled(
-        settings, runner, ledger, partial(_say, stream=sys.stderr)
+    return lambda runner, ledger, source: controlled(
+        settings, runner, ledger, partial(_say, stream=sys.stderr), source=source
     )
 
 

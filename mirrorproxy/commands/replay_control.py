@@ -97,12 +97,18 @@ class ReplayReports:
     """The reports of one replay, as `AdminServer` shows them."""
 
     def __init__(
-        self, run: str, runner: Runner, ledger: Ledger, current: Callable[[], Mapping[str, object]]
+        self,
+        run: str,
+        runner: Runner,
+        ledger: Ledger,
+        current: Callable[[], Mapping[str, object]],
+        source: Callable[[], Mapping[str, object]],
     ) -> None:
         self._run = run
         self._runner = runner
         self._ledger = ledger
         self._current = current
+        self._source = source
         self._started_us = wall_us()
         self._started_s = time.monotonic()
 
@@ -162,6 +168,7 @@ class ReplayReports:
                 "in_flight": self._runner.engine.in_flight,
                 "pending": ledger.planned - ended,
             },
+            "source": self._source(),
             "ledger": shown,
         }
 
@@ -173,17 +180,18 @@ async def controlled(
     ledger: Ledger,
     say: Callable[[str], None],
     watch_kv: WatchKv | None = None,
+    source: Callable[[], Mapping[str, object]] = dict,
 ) -> AsyncIterator[None]:
     """Let a replay be seen and turned while the block lasts.
 
     say: takes lines for people. watch_kv: follows the keys of this run; those
-    of settings.consul by default.
+    of settings.consul by default. source: how the source is, for `/status`.
     Raises ConfigError if an address cannot be used.
     """
     controls = ReplayControls(runner.knob, ChangeLog(say, wall_us))
     async with contextlib.AsyncExitStack() as stack:
         if settings.admin is not None:
-            reports = ReplayReports(settings.run, runner, ledger, controls.current)
+            reports = ReplayReports(settings.run, runner, ledger, controls.current, source)
             await stack.enter_async_context(
                 _admin(settings.admin, settings, controls, reports, say)
             )

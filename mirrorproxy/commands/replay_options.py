@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mirrorproxy.commands.source_options import add_source_options
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.http1.origin import Origin
 from mirrorproxy.replay.limits import Limits
@@ -45,6 +46,12 @@ examples:
   zcat capture.gz | mirrorproxy replay - --target http://127.0.0.1:8080 --speed max --json
       from a pipe, as fast as the target answers, the ledger as JSON
 
+  mirrorproxy replay s3://captures/orders --from -2h --to -1h --target http://127.0.0.1:8080
+      an hour of what Firehose stored
+
+  mirrorproxy replay sqs://captures --delay 5m --target https://staging.example.com --fleet-size 4
+      live, five minutes behind production, one of four workers
+
 exit status: 0 done and balanced, 1 input was lost or the ledger does not balance,
 2 a mistake in options or files, 3 nothing was sent or a --fail-on limit was crossed
 """
@@ -59,9 +66,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
-    add("source", nargs="+", metavar="SOURCE", help="a directory, files, or - for standard input")
-    add("--bodies", metavar="DIR", help="where large bodies lie, when - does not say it")
+    # So that `--from -2h` is a value; argparse takes `-2` for one by itself.
+    parser._negative_number_matcher = re.compile(r"-[0-9.]+[0-9.wdhmsu]*\Z")
+    add_source_options(parser)
     what = parser.add_argument_group("what is sent where")
     add = what.add_argument
     add("--target", metavar="URL", help="send everything here; replaces a rule file's one target")
@@ -78,6 +85,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add("--concurrency", metavar="N", help="requests without an answer at most (256)")
     add("--timeout", metavar="TIME", help="from sending to the whole answer at most (30s)")
     add("--max-lag", metavar="TIME", help="shed what is overdue by more (5s), never for none")
+    add("--fleet-size", metavar="N", help="workers that share these limits (1)")
     live = parser.add_argument_group("while it runs")
     add = live.add_argument
     add(
@@ -175,7 +183,15 @@ def _limits(args: argparse.Namespace, limits: Any) -> Limits:
     max_lag_s: float | None = limits.max_lag_s
     if args.max_lag is not None:
         max_lag_s = None if args.max_lag == "never" else _duration("--max-lag", args.max_lag)
-    return Limits(rate=rate, concurrency=concurrency, timeout_s=timeout_s, max_lag_s=max_lag_s)
+    workers = 1
+    if args.fleet_size is not None:
+        workers = _number("--fleet-size", args.fleet_size, int, "a whole number")
+    return Limits(
+        rate=None if rate is None else rate / workers,
+        concurrency=max(1, concurrency // workers),
+        timeout_s=timeout_s,
+        max_lag_s=max_lag_s,
+    )
 
 
 def _number(option: str, text: str, kind: Callable[[str], float], what: str) -> Any:

@@ -186,6 +186,11 @@ def _shipper(scrape: Scrape) -> Iterator[Family]:
     yield counter("shipper_torn_total", "Lines that a crash cut in mid-write.", status.torn)
     yield counter("shipper_retries_total", "Attempts that had to be repeated.", status.retries)
     yield counter(
+        "shipper_rejected_total",
+        "Packed records that Firehose rejected for the moment, sent again.",
+        status.rejected,
+    )
+    yield counter(
         "shipper_missing_bodies_total",
         "Body objects that were gone when their record was shipped.",
         status.missing_bodies,

@@ -19,7 +19,7 @@ from mirrorproxy.replay.lane import Lane
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.outcomes import outcome_of
-from mirrorproxy.replay.schedule import MAX_SPEED, Schedule
+from mirrorproxy.replay.schedule import MAX_SPEED, DueTimes
 from mirrorproxy.replay.valve import RATE, Valve
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject, Signal
@@ -37,9 +37,6 @@ AHEAD_UNPACED = 2_000
 LOAD_AHEAD_S = 1.0
 LOADED_BYTES = 128 * 1024 * 1024
 """When body objects are read before they are due, and how many bytes of them are held."""
-
-START_DELAY_S = 0.05
-"""Time to plan the first shots before the first is due."""
 
 TICK_S = 0.001
 """uvloop keeps timers in milliseconds: shorter ones would spin a core."""
@@ -78,6 +75,7 @@ class Engine:
         load: Callable[[Flight], None],
         report: Callable[[Outcome], None] | None,
         wake: Callable[[], None],
+        delay_s: float | None = None,
     ) -> None:
         self._intake = intake
         self._ledger = ledger
@@ -99,12 +97,11 @@ class Engine:
         self.lanes, self.is_paced = self._lanes, self._is_paced
         self.valve: Valve | None = None
         self.is_paused = False
-        self._schedule: Schedule | None = None
+        self._due = DueTimes(speed, delay_s, clock_s, wall_us)
         self._upcoming: deque[Flight] = deque()
         self._to_load: deque[Flight] = deque()
         self._unloaded: set[Flight] = set()
         self._in_flight: set[Flight] = set()
-        self._last_due_s = 0.0
         self._ahead = 0
         self._held_bytes = 0
         self._loaded_bytes = 0
@@ -192,9 +189,7 @@ class Engine:
 
     def shift(self, seconds: float) -> None:
         """Make all that is still to be sent, and planned, due so much later."""
-        self._last_due_s += seconds
-        if self._schedule is not None:
-            self._schedule = self._schedule.later(seconds)
+        self._due.shift(seconds)
         for flight in self._not_sent():
             flight.due_s += seconds
 
@@ -262,6 +257,9 @@ class Engine:
             ledger.failed[failure.kind] += 1
         if self._report is not None:
             self._report(outcome_of(flight, self._wall_us, latency_us=latency_us, failure=failure))
+        # One that was given up before its answer came is to be sent again.
+        if flight.source.account is not None and failure is not INTERRUPTED:
+            flight.source.account.done()
         if (lane.waiting or (self._ended and self.is_over)) and not self._closed:
             self._wake()
 
@@ -271,6 +269,8 @@ class Engine:
         self._ledger.shed[reason] += 1
         if self._report is not None:
             self._report(outcome_of(flight, self._wall_us, shed=reason))
+        if flight.source.account is not None:
+            flight.source.account.done()
 
     def _release(self, flight: Flight) -> None:
         self._held_bytes -= flight.size
@@ -360,7 +360,8 @@ class Engine:
     def _offer(self, shot: Shot, source: CaptureObject) -> None:
         self._ahead += 1
         flight = Flight(shot, source, self)
-        flight.due_s = shot.due_s = self._due_s(shot.started_us)
+        due_s = self._due.due_s(shot.started_us) if self._is_paced else self._clock_s()
+        flight.due_s = shot.due_s = due_s
         if not write_head(flight):
             self._shed(flight, UNSENDABLE)
             return
@@ -374,19 +375,6 @@ class Engine:
             self._upcoming.append(flight)
         elif flight.is_loaded:
             self._lanes[shot.target].admit(flight)
-
-    def _due_s(self, started_us: int) -> float:
-        if not self._is_paced:
-            return self._clock_s()
-        if self._schedule is None:
-            self._schedule = Schedule(self._clock_s() + START_DELAY_S, started_us, self._speed)
-            self._last_due_s = self._schedule.origin_s
-        # What came behind its turn is due when its turn was noticed, not in the past.
-        due_s = self._schedule.due_s(started_us)
-        if due_s < self._last_due_s:
-            return self._last_due_s
-        self._last_due_s = due_s
-        return due_s
 
     def _until_needed(self, now_s: float) -> float:
         if any(lane.waiting for lane in self._lanes.values()):

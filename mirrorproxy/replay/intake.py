@@ -20,6 +20,7 @@ from mirrorproxy.sources.events import (
     CaptureObject,
     Duplicate,
     Event,
+    PassedOver,
     Signal,
     Unreadable,
 )
@@ -87,6 +88,10 @@ class Intake:
         if isinstance(event, Duplicate):
             self._ledger.read += 1
             self._ledger.duplicates += 1
+        elif isinstance(event, PassedOver):
+            self._ledger.read += 1
+            self._ledger.skipped[event.reason] += 1
+            _done(event.source)
         else:
             self._lost(event)
         return Signal.READING
@@ -101,14 +106,20 @@ class Intake:
             plan = self._plan(captured.exchange)
         except MalformedRecord as error:
             self._lost(Unreadable(captured.source.name, None, str(error), 1))
+            _done(captured.source)
             return Signal.READING
         ledger.read += 1
         if captured.is_late:
             ledger.late += 1
         if plan.skipped is not None:
             ledger.skipped[plan.skipped] += 1
+            _done(captured.source)
             return Signal.READING
         shots = plan.shots
+        if captured.source.account is not None:
+            # From here on its shots stand for the exchange.
+            captured.source.account.add(len(shots))
+            captured.source.account.done()
         ledger.selected += 1
         ledger.planned += len(shots)
         for target, _ in plan.left_out:
@@ -121,3 +132,8 @@ class Intake:
     def _lost(self, event: Unreadable) -> None:
         self._ledger.unreadable += 1 if event.lines is None else event.lines
         self._on_unreadable(event)
+
+
+def _done(source: CaptureObject) -> None:
+    if source.account is not None:
+        source.account.done()

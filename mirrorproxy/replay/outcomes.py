@@ -7,8 +7,9 @@ hold no header, target or body: nothing secret can get into them.
 
 from __future__ import annotations
 
-import queue
 import threading
+import time
+from collections import deque
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,8 @@ from mirrorproxy.outcome import Outcome, Production
 from mirrorproxy.replay.flight import Flight
 
 _CHUNK_LINES = 256
-_MAX_CHUNKS = 256
+_MAX_WAITING = 65_536
+_PAUSE_S = 0.02
 
 
 def outcome_of(
@@ -68,37 +70,30 @@ class OutcomeFile:
     """A file of outcomes, one JSON object a line, replaced if it is there.
 
     Raises OSError if it cannot be made. A write that fails later is kept in
-    `error` and ends the writing, never the replay.
+    `error` and ends the writing, never the replay. What was taken is with the
+    system some hundredths of a second later: of a replay that is killed little
+    is missing, and a report can count what others sent again.
     """
 
     def __init__(self, path: Path) -> None:
         self.error: OSError | None = None
         self._file = path.open("wb")
         self._encoder = msgspec.json.Encoder()
-        self._waiting: list[Outcome] = []
-        # Bounded: a disk that hangs for good must not take the memory too.
-        self._chunks: queue.Queue[bytes | None] = queue.Queue(_MAX_CHUNKS)
+        self._waiting: deque[Outcome] = deque()
+        self._closing = threading.Event()
         self._worker = threading.Thread(target=self._write, name="outcomes", daemon=True)
         self._worker.start()
 
     def add(self, outcome: Outcome) -> None:
         """Take one outcome; it is written soon."""
-        waiting = self._waiting
-        waiting.append(outcome)
-        if len(waiting) >= _CHUNK_LINES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand on what has gathered."""
-        if self._waiting:
-            # Many lines at once cost half of what each alone would.
-            self._chunks.put(self._encoder.encode_lines(self._waiting))
-            self._waiting.clear()
+        self._waiting.append(outcome)
+        # Bounded: a disk that hangs for good must not take the memory too.
+        while len(self._waiting) > _MAX_WAITING:
+            time.sleep(_PAUSE_S)
 
     def close(self) -> None:
         """Write everything and close the file."""
-        self.flush()
-        self._chunks.put(None)
+        self._closing.set()
         self._worker.join()
         try:
             self._file.close()
@@ -106,10 +101,16 @@ class OutcomeFile:
             self.error = self.error or error
 
     def _write(self) -> None:
-        while (chunk := self._chunks.get()) is not None:
-            if self.error is None:
-                try:
-                    self._file.write(chunk)
-                    self._file.flush()
-                except OSError as error:
-                    self.error = error
+        while True:
+            is_last = self._closing.wait(_PAUSE_S)
+            while count := min(len(self._waiting), _CHUNK_LINES):
+                chunk = [self._waiting.popleft() for _ in range(count)]
+                if self.error is None:
+                    try:
+                        # Many lines at once cost half of what each alone would.
+                        self._file.write(self._encoder.encode_lines(chunk))
+                        self._file.flush()
+                    except OSError as error:
+                        self.error = error
+            if is_last:
+                return

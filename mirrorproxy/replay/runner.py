@@ -30,7 +30,8 @@ from mirrorproxy.shot import Shot
 from mirrorproxy.sources.bodies import BodyError, read_body
 from mirrorproxy.sources.events import Unreadable
 
-_BODY_READERS = 2
+_BODY_READERS = 8
+"""Threads, made when they are needed: a bucket answers each in tens of milliseconds."""
 
 
 class Runner:
@@ -53,6 +54,7 @@ class Runner:
         on_unreadable: Callable[[Unreadable], None],
         drain_s: float,
         tls: ssl.SSLContext | None = None,
+        delay_s: float | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._with_body = with_body
@@ -80,6 +82,7 @@ class Runner:
             load=self._load,
             report=report,
             wake=self._wake,
+            delay_s=delay_s,
         )
         self.knob = Knob(self.engine, time.monotonic, self._turn_soon, self.stop)
 

@@ -30,17 +30,21 @@ _HINTS = {
 class Details(NamedTuple):
     """What the ledger's sums do not show.
 
-    seconds: how long the replay took. lag_by_cause: cause -> the ledger's form
-    of percentiles, in milliseconds. left_out: target -> exchanges that were
-    sent to other targets only, for want of a credential.
+    seconds: how long the replay took, None where several are added up.
+    lag_by_cause: cause -> the ledger's form of percentiles, in milliseconds.
+    left_out: target -> exchanges that were sent to other targets only, for want
+    of a credential.
     """
 
-    seconds: float
+    seconds: float | None
     late: int
     differing: int
     cookies_removed: int
     lag_by_cause: Mapping[str, Mapping[str, float | None]]
     left_out: Mapping[str, int]
+
+
+NO_DETAILS = Details(None, 0, 0, 0, {}, {})
 
 
 def summary_lines(ledger: Mapping[str, Any], details: Details) -> list[str]:
@@ -68,7 +72,7 @@ def summary_lines(ledger: Mapping[str, Any], details: Details) -> list[str]:
         ("left out", _counts(details.left_out)),
         ("unreadable", f"{ledger['unreadable']:,}" if ledger["unreadable"] else ""),
         ("ledger", "balanced" if ledger["balanced"] else "DOES NOT BALANCE"),
-        ("took", format_duration(details.seconds)),
+        ("took", "" if details.seconds is None else format_duration(details.seconds)),
     ]
     lines = [f"{name:<11} {text}" for name, text in rows if text]
     lines += [

@@ -15,14 +15,14 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mirrorproxy.errors import SinkRejected, SinkUnavailable
 from mirrorproxy.keys import object_key
 from mirrorproxy.members import pack as pack_member
-from mirrorproxy.packs import Pack, Receipt
+from mirrorproxy.packs import Pack, Receipt, Shape, SinkState
 
 ROLL_BYTES = 64 * 1024 * 1024
 ROLL_AGE_S = 10.0
@@ -52,6 +52,7 @@ class DirectorySink:
         unique: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         object_key("", stream, 0, "x")
+        self.shape = Shape()
         self._directory = directory
         self._incoming = directory / _INCOMING
         self._stream = stream
@@ -97,6 +98,10 @@ class DirectorySink:
             if self._object.size >= self._roll_bytes:
                 self._end()
 
+    def has_room(self) -> bool:
+        """Always: what is put lies in the folder."""
+        return True
+
     def poll(self) -> None:
         """End the object if it is old enough."""
         if self._object and self._monotonic() - self._object.began_s >= self._roll_age_s:
@@ -106,6 +111,14 @@ class DirectorySink:
         """End the object being written, if there is one."""
         with self._translated():
             self._end()
+
+    def held(self) -> Collection[int]:
+        """Return the packs in the object being written."""
+        return self._object.numbers if self._object else ()
+
+    def state(self) -> SinkState:
+        """Nothing is tried again here: the shipper does it."""
+        return SinkState()
 
     def settled(self) -> list[Receipt]:
         """Return the packs whose object is in place."""

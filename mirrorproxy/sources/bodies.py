@@ -36,6 +36,8 @@ def read_body(source: CaptureObject, ref: str, limit: int = MAX_BODY_BYTES) -> b
         raise BodyError(f"{ref}: no --bodies say where body objects lie")
     if not _REF.fullmatch(ref):
         raise BodyError("a body reference is no reference into the capture")
+    if source.read_body is not None:
+        return _fetched(source, ref, limit)
     path = os.path.join(source.base, ref)
     try:
         # No link leads out of the capture, and no pipe makes the reader wait.
@@ -48,4 +50,15 @@ def read_body(source: CaptureObject, ref: str, limit: int = MAX_BODY_BYTES) -> b
         raise BodyError(f"{path}: {error.strerror}") from error
     if len(data) > limit:
         raise BodyError(f"{path}: larger than {limit} bytes")
+    return data
+
+
+def _fetched(source: CaptureObject, ref: str, limit: int) -> bytes:
+    assert source.read_body is not None  # noqa: S101 - the caller asked
+    try:
+        data = source.read_body(ref, limit)
+    except OSError as error:
+        raise BodyError(f"{source.base}{ref}: {error.strerror or error}") from error
+    if len(data) > limit:
+        raise BodyError(f"{source.base}{ref}: larger than {limit} bytes")
     return data

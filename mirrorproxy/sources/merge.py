@@ -8,7 +8,8 @@ Within an object records stand in the order in which they ended, and objects of
 several workers overlap in time. So an object is opened 30 s before the time in
 its key is reached, the object that lags furthest behind is read next, and an
 exchange is given out when everything that is being read has passed it by the
-window. What comes later still is given out at once and marked late.
+window. What comes later still is given out at once and marked late. Where the
+next object is not known yet, what it may hold counts as being read, too.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from mirrorproxy.sources.events import (
     Event,
     Signal,
     Unreadable,
+    Waiting,
 )
 from mirrorproxy.sources.feed import Feed
 from mirrorproxy.sources.recent import RecentIds
@@ -62,7 +64,8 @@ class _Reading:
 class Merge:
     """Gives out the exchanges of some objects; see the module.
 
-    objects: by the time in their keys. open_feed: opens one. window_us,
+    objects: by the time in their keys; never waits, but gives Waiting while the next
+    is not known. open_feed: opens one. window_us,
     window_bytes: how much is held back to be put in order, whichever is less.
     look_ahead: sees every exchange when it is read, so a window before it is
     given out; what it raises, `take` raises. decode: makes the exchange of a line;
@@ -71,7 +74,7 @@ class Merge:
 
     def __init__(
         self,
-        objects: Iterator[CaptureObject],
+        objects: Iterator[CaptureObject | Waiting],
         open_feed: Callable[[CaptureObject], Feed],
         *,
         window_us: int = WINDOW_US,
@@ -105,12 +108,21 @@ class Merge:
         if current is None or current.progress_us > self._turn_ends_us:
             current = self._choose()
             if current is None:
-                return self._give() if self._held else Signal.END
+                return self._rest()
         if self._is_ready(current):
             return self._give()
         for offset, line in current.lines:
             return self._hold(current, offset, line)
         return self._go_on(current)
+
+    def _rest(self) -> Event:
+        """Give out what is held, when nothing is to be read now."""
+        held, upcoming = self._held, self._next_object
+        if isinstance(upcoming, Waiting):
+            if held and held[0][0] <= upcoming.until_us - self._window_us:
+                return self._give()
+            return Signal.PENDING
+        return self._give() if held else Signal.END
 
     def _is_ready(self, current: _Reading) -> bool:
         """Tell whether the oldest exchange held has been passed by the window."""
@@ -138,15 +150,21 @@ class Merge:
         """Make the object that lags furthest behind the current one, opening those that are due."""
         if self._current is not None:
             heapq.heappush(self._others, self._current)
+            self._current = None
         others = self._others
-        while (upcoming := self._next_object) is not None:
+        if isinstance(self._next_object, Waiting):
+            self._next_object = next(self._objects, None)
+        while (upcoming := self._next_object) is not None and not isinstance(upcoming, Waiting):
             at_us = _expected_us(upcoming)
             if others and (len(others) >= MAX_OPEN or at_us > others[0].progress_us):
                 break
+            if upcoming.account is not None:
+                upcoming.account.add()
             heapq.heappush(others, _Reading(upcoming, self._open_feed(upcoming), at_us))
             self._next_object = next(self._objects, None)
         if not others:
-            self._current = None
+            return None
+        if isinstance(upcoming, Waiting) and others[0].progress_us > upcoming.until_us:
             return None
         self._current = current = heapq.heappop(others)
         self._turn_ends_us = current.progress_us + _STRIDE_US
@@ -156,6 +174,8 @@ class Merge:
         part = reading.feed.poll()
         if part is Signal.END:
             self._current = None
+            if reading.source.account is not None:
+                reading.source.account.done()
             return Signal.READING
         if isinstance(part, list):
             reading.lines = iter(part)
@@ -175,6 +195,8 @@ class Merge:
         reading.progress_us = max(reading.progress_us, started_us)
         if not self._recent.add(exchange.id):
             return Duplicate(exchange.id)
+        if reading.source.account is not None:
+            reading.source.account.add()
         if started_us < self._given_us:
             return Captured(exchange, reading.source, True)
         size = len(line) * _RECORD_OVERHEAD

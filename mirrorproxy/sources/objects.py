@@ -20,6 +20,7 @@ from typing import BinaryIO
 from mirrorproxy import keys
 from mirrorproxy.errors import SourceError
 from mirrorproxy.sources.events import CaptureObject
+from mirrorproxy.sources.span import EVERYTHING, Span
 
 STDIN = "-"
 _TEMPORARY = (".tmp", ".part", "~")
@@ -29,18 +30,21 @@ _FOLDER_LEVELS = (_YEAR, _TWO_DIGITS, _TWO_DIGITS, _TWO_DIGITS)
 _UNKNOWN_FIRST = -1
 
 
-def find_objects(specs: Sequence[str], bodies: str | None = None) -> Iterator[CaptureObject]:
+def find_objects(
+    specs: Sequence[str], bodies: str | None = None, span: Span = EVERYTHING
+) -> Iterator[CaptureObject]:
     """Return the objects of some sources, by the time in their keys; unknown times first.
 
     specs: directories, files and "-" for standard input. bodies: the directory
-    that body objects lie under, for objects whose place does not say so.
+    that body objects lie under, for objects whose place does not say so. span: of a directory only
+    the hour folders and objects that may hold it.
     Raises SourceError if a source is not there or is named twice.
     """
     if not specs:
         raise SourceError("no source is named")
     if repeated := next((spec for spec in specs if specs.count(spec) > 1), None):
         raise SourceError(f"{_name(repeated)}: named more than once")
-    streams = [_objects(spec, bodies) for spec in specs]
+    streams = [_objects(spec, bodies, span) for spec in specs]
     return heapq.merge(*streams, key=_time)
 
 
@@ -61,7 +65,7 @@ def stdin_object(bodies: str | None = None) -> CaptureObject:
     return CaptureObject(name=_name(STDIN), open=_open_stdin, base=bodies, is_stream=True)
 
 
-def _objects(spec: str, bodies: str | None) -> Iterator[CaptureObject]:
+def _objects(spec: str, bodies: str | None, span: Span) -> Iterator[CaptureObject]:
     # Checked here, not in the generator: a mistake must show before anything is sent.
     if spec == STDIN:
         return iter((stdin_object(bodies),))
@@ -75,7 +79,7 @@ def _objects(spec: str, bodies: str | None) -> Iterator[CaptureObject]:
     if stat.S_ISDIR(mode):
         if not os.access(spec, os.R_OK | os.X_OK):
             raise SourceError(f"{spec}: Permission denied")
-        return _directory(Path(spec), bodies)
+        return _directory(Path(spec), bodies, span)
     return iter((file_object(spec, bodies, is_stream=not stat.S_ISREG(mode)),))
 
 
@@ -95,31 +99,37 @@ def _open_stdin() -> BinaryIO:
     return open(sys.stdin.fileno(), "rb", closefd=False)
 
 
-def _directory(root: Path, bodies: str | None) -> Iterator[CaptureObject]:
+def _directory(root: Path, bodies: str | None, span: Span) -> Iterator[CaptureObject]:
     """Merge the hour folders of every prefix below root, and the files that lie about."""
     loose: list[CaptureObject] = []
     streams: list[Iterator[CaptureObject]] = [iter(loose)]
     waiting = [str(root)]
     while waiting:
         folders, files = _entries(waiting.pop())
-        loose.extend(file_object(path, bodies) for path in files)
+        found = (file_object(path, bodies) for path in files)
+        loose.extend(one for one in found if span.may_be_in(one.time_us))
         years = [path for path in folders if _YEAR.fullmatch(os.path.basename(path))]
         if years:
-            streams.append(_by_hour(years, 1, bodies))
+            streams.append(_by_hour(years, 1, bodies, span))
         waiting.extend(path for path in folders if path not in years)
     loose.sort(key=_time)
     return heapq.merge(*streams, key=_time)
 
 
-def _by_hour(folders: Sequence[str], level: int, bodies: str | None) -> Iterator[CaptureObject]:
+def _by_hour(
+    folders: Sequence[str], level: int, bodies: str | None, span: Span
+) -> Iterator[CaptureObject]:
     """Yield the objects below folders of one level (1: years, 4: hours), one folder at a time."""
     for folder in folders:
+        if not span.takes_folder("/".join(folder.split(os.sep)[-level:])):
+            continue
         inner, files = _entries(folder)
-        yield from sorted((file_object(path, bodies) for path in files), key=_time)
+        found = (file_object(path, bodies) for path in files)
+        yield from sorted((one for one in found if span.may_be_in(one.time_us)), key=_time)
         if level < len(_FOLDER_LEVELS):
             wanted = _FOLDER_LEVELS[level]
             known = [path for path in inner if wanted.fullmatch(os.path.basename(path))]
-            yield from _by_hour(known, level + 1, bodies)
+            yield from _by_hour(known, level + 1, bodies, span)
 
 
 def _entries(folder: str) -> tuple[list[str], list[str]]:

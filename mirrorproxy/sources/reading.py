@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mirrorproxy.record import Exchange
 from mirrorproxy.sources.access_log import decode as decode_any
-from mirrorproxy.sources.events import Captured, Duplicate, Signal, Unreadable
+from mirrorproxy.sources.events import Captured, Duplicate, PassedOver, Signal, Unreadable
 from mirrorproxy.sources.feed import InlineFeed
 from mirrorproxy.sources.merge import Merge
 from mirrorproxy.sources.objects import find_objects
@@ -28,7 +28,7 @@ def read_capture(
     merge = Merge(find_objects(specs, bodies), InlineFeed, decode=decode)
     try:
         while (event := merge.take()) is not Signal.END:
-            if not isinstance(event, Signal):
+            if not isinstance(event, (Signal, PassedOver)):
                 yield event
     finally:
         merge.close()

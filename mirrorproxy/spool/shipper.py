@@ -20,6 +20,7 @@ from pathlib import Path
 from mirrorproxy.clock import wall_us
 from mirrorproxy.errors import MirrorproxyError, SinkRejected, SinkUnavailable
 from mirrorproxy.packs import Receipt, Sink
+from mirrorproxy.retry import RetrySchedule
 from mirrorproxy.spool import checkpoint as checkpoints
 from mirrorproxy.spool.body import sweep
 from mirrorproxy.spool.parcel import Parcel, build_parcel
@@ -29,19 +30,12 @@ from mirrorproxy.spool.tail import Chunk, Span, Tail
 
 _log = logging.getLogger(__name__)
 
-PACK_BYTES = 900 * 1024
-"""The most lines in one pack: as they are, they fit a Firehose record (1,000 KiB)."""
-
-PACK_LINES = 100
 PACK_AGE_S = 1.0
-"""A pack is put as soon as it has this many lines, or its first one waited this long."""
+"""A pack is put when it has the sink's shape, or its first line waited this long."""
 
 FINAL_GRACE_S = 2.0
 """A segment stays so long after it was seen final: its worker's counters are reconciled from it."""
 
-_FULL_ENOUGH_BYTES = 256 * 1024  # few but large lines compress as well as many small ones
-_BACK_OFF_BASE_S = 0.25
-_BACK_OFF_MAX_S = 30.0
 _DRAIN_BACK_OFF_MAX_S = 1.0
 _STATUS_INTERVAL_S = 1.0
 _SWEEP_INTERVAL_S = 60.0
@@ -74,7 +68,6 @@ class Shipper:
         self._sink = sink
         self._monotonic = monotonic
         self._now_us = now_us
-        self._jitter = jitter
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _lock(spool)
         loaded = checkpoints.load(spool)
@@ -89,13 +82,11 @@ class Shipper:
         self._unsaved = False
         self._draining = False
         self._waiting_since: float | None = None
-        self._failures = 0
-        self._retry_at: float | None = None
+        self._schedule = RetrySchedule(jitter)
         self._status_at = self._sweep_at = float("-inf")
         self._error: str | None = None
         self._quarantine_error: str | None = None
         self._missing_bodies = 0
-        self._retries = 0
         self._delay_s = 0.0
 
     def step(self) -> bool:
@@ -106,9 +97,12 @@ class Shipper:
         now = self._monotonic()
         worked = False
         try:
-            if self._retry_at is None or now >= self._retry_at:
-                self._retry_at = None
+            if self._schedule.is_due(now):
+                self._schedule.started()
                 worked = self._work(now)
+            elif self._underway:
+                # A body that cannot be stored now holds up the packs behind it, none before.
+                worked = self._follow()
         except SinkUnavailable as error:
             self._take_back()
             self._back_off(now, str(error))
@@ -123,7 +117,7 @@ class Shipper:
         The workers have ended: every segment is final.
         """
         self._draining = True
-        self._retry_at = None
+        self._schedule.started()
         while True:
             worked = self.step()
             if not (worked or self._tail.segments or self._unsaved or self._error):
@@ -147,6 +141,8 @@ class Shipper:
             (parcel.at_us for parcel in [*self._underway.values(), *self._again]),
             default=self._tail.oldest_us(),
         )
+        sink = self._sink.state()
+        waits_s = self._schedule.waits_s(self._monotonic())
         return ShipperStatus(
             updated_us=now_us,
             shipped=self._totals.shipped,
@@ -158,11 +154,10 @@ class Shipper:
             oldest_age_s=max(0.0, (now_us - oldest_us) / 1e6) if waiting and oldest_us else 0.0,
             delay_s=self._delay_s,
             missing_bodies=self._missing_bodies,
-            retries=self._retries,
-            retrying_in_s=(
-                None if self._retry_at is None else max(0.0, self._retry_at - self._monotonic())
-            ),
-            error=self._error,
+            retries=self._schedule.retries + sink.retries,
+            rejected=sink.rejected,
+            retrying_in_s=sink.retrying_in_s if waits_s is None else waits_s,
+            error=self._error or sink.error,
             quarantine_error=self._quarantine_error,
         )
 
@@ -174,13 +169,8 @@ class Shipper:
     def _work(self, now: float) -> bool:
         self._tail.refresh(now)
         self._save()
-        worked = self._put_next(now)
-        self._sink.poll()
-        if self._draining and not worked:
-            self._sink.flush()
-        worked |= self._receive()
-        self._settle()
-        self._save()
+        worked = self._sink.has_room() and self._put_next(now)
+        worked |= self._follow(hurry=not worked)
         grace_s = 0.0 if self._draining else FINAL_GRACE_S
         worked |= self._tail.delete_done(now - grace_s) > 0
         self._sweep(now)
@@ -188,19 +178,31 @@ class Shipper:
             self._error = None
         return worked
 
+    def _follow(self, *, hurry: bool = True) -> bool:
+        """See to what was put. hurry: while draining, have it stored now."""
+        self._sink.poll()
+        if self._draining and hurry:
+            self._sink.flush()
+        worked = self._receive()
+        self._settle()
+        self._save()
+        return worked
+
     def _put_next(self, now: float) -> bool:
         """Put the oldest parcel that was given back, or else a new one if enough has come."""
         if self._again:
             self._put(self._again[0])
             return True
-        chunks = list(self._tail.chunks(PACK_BYTES))
+        chunks = list(self._tail.chunks(self._sink.shape.max_bytes))
         if not chunks:
             self._waiting_since = None
             return False
         if self._waiting_since is None:
             self._waiting_since = now
         if not (
-            self._draining or now - self._waiting_since >= PACK_AGE_S or _is_full_enough(chunks)
+            self._draining
+            or now - self._waiting_since >= PACK_AGE_S
+            or self._is_full_enough(chunks)
         ):
             return False
         self._waiting_since = None
@@ -211,6 +213,14 @@ class Shipper:
         self._again.append(parcel)
         self._put(parcel)
         return True
+
+    def _is_full_enough(self, chunks: list[Chunk]) -> bool:
+        shape = self._sink.shape
+        size = sum(len(chunk.lines) for chunk in chunks)
+        return (
+            size >= shape.full_bytes
+            or sum(chunk.lines.count(b"\n") for chunk in chunks) >= shape.lines
+        )
 
     def _put(self, parcel: Parcel) -> None:
         """Put the first parcel of those to be put. Raises SinkUnavailable, OSError."""
@@ -263,15 +273,16 @@ class Shipper:
                         self._refuse(span, receipt.rejected)
                 del self._underway[receipt.number]
                 self._delay_s = max(0.0, (self._now_us() - parcel.at_us) / 1e6)
-                self._failures = 0
+                if not self._again:
+                    self._schedule.succeeded()
                 worked = True
             self._receipts.popleft()
         return worked
 
     def _take_back(self) -> None:
-        """After SinkUnavailable: what was put and has no receipt is to be put again."""
+        """After SinkUnavailable: what was put and the sink no longer has is to be put again."""
         self._receipts.extend(self._sink.settled())
-        settled = {receipt.number for receipt in self._receipts}
+        settled = {receipt.number for receipt in self._receipts}.union(self._sink.held())
         lost = [number for number in self._underway if number not in settled]
         self._again = sorted(
             [*self._again, *(self._underway.pop(number) for number in lost)],
@@ -307,12 +318,7 @@ class Shipper:
         if error != self._error:
             _log.warning("cannot ship: %s", error)
         self._error = error
-        self._retries += 1
-        self._failures += 1
-        most_s = _DRAIN_BACK_OFF_MAX_S if self._draining else _BACK_OFF_MAX_S
-        # Full jitter: after an outage the shippers of many mirrors do not come back together.
-        limit_s = min(most_s, _BACK_OFF_BASE_S * 2 ** min(self._failures, 16))
-        self._retry_at = now + limit_s * self._jitter()
+        self._schedule.failed(now, _DRAIN_BACK_OFF_MAX_S if self._draining else None)
 
     def _tell(self, now: float, *, now_at_once: bool = False) -> None:
         if now < self._status_at and not now_at_once:
@@ -344,14 +350,6 @@ def run(
         return shipper.drain(monotonic() + drain_timeout_s, sleep=sleep)
     finally:
         shipper.close()
-
-
-def _is_full_enough(chunks: list[Chunk]) -> bool:
-    size = sum(len(chunk.lines) for chunk in chunks)
-    return (
-        size >= _FULL_ENOUGH_BYTES
-        or sum(chunk.lines.count(b"\n") for chunk in chunks) >= PACK_LINES
-    )
 
 
 def _lock(spool: Path) -> int:

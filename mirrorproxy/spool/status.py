@@ -23,7 +23,8 @@ class ShipperStatus(msgspec.Struct, frozen=True):
     the oldest of them arrived, 0 when none waits. delay_s: how long the last pack
     took from the arrival of its first line to being settled. missing_bodies: body objects
     that were gone when their record was put. retries: how often something had
-    to be tried again. retrying_in_s: time to the next
+    to be tried again; rejected: how many packed records a sink refused for the
+    moment and was sent again. retrying_in_s: time to the next
     attempt, None when nothing is wrong. error: the last thing that went wrong
     and still does. quarantine_error: why lines were last refused for good.
     """
@@ -39,6 +40,7 @@ class ShipperStatus(msgspec.Struct, frozen=True):
     delay_s: float = 0.0
     missing_bodies: int = 0
     retries: int = 0
+    rejected: int = 0
     retrying_in_s: float | None = None
     error: str | None = None
     quarantine_error: str | None = None

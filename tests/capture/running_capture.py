@@ -118,7 +118,7 @@ class Running:
 @contextlib.asynccontextmanager
 async def capture(
     upstream: str | None,
-    to: Path,
+    to: Path | str,
     *options: str,
     port: int | None = None,
     workers: int = 1,

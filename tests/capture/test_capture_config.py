@@ -219,7 +219,7 @@ def test_where_traefik_reaches_the_mirror(text: str, host: str, port: int | None
         ),
         pytest.param(
             ["--listen", ":1", "--upstream", "http://a"],
-            "--to: say where the capture goes: a directory",
+            "--to: say where the capture goes: a directory, s3:// or firehose://",
             id="no target",
         ),
         pytest.param(
@@ -255,12 +255,19 @@ def test_where_traefik_reaches_the_mirror(text: str, host: str, port: int | None
         ),
         pytest.param([*BASE, "--roll-size", "0"], "--roll-size: more than 0 is needed", id="zero"),
         pytest.param(
-            [*BASE, "--to", "s3://bucket/x"],
-            "--to: s3:// is not a kind of sink; known: a directory",
+            [*BASE, "--to", "gs://bucket/x"],
+            "--to: gs:// is not a kind of sink; known: a directory, s3://, firehose://",
             id="no such sink",
         ),
         pytest.param(
-            [*BASE, "--to", ""], "--to: say where the capture goes: a directory", id="nowhere"
+            [*BASE, "--to", "s3://bucket/x"],
+            "spool.directory: say where the spool is: --spool DIRECTORY",
+            id="no spool",
+        ),
+        pytest.param(
+            [*BASE, "--to", ""],
+            "--to: say where the capture goes: a directory, s3:// or firehose://",
+            id="nowhere",
         ),
         pytest.param(
             [*BASE, "--name", "a/b"],

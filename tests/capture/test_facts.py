@@ -2,10 +2,11 @@
 
 import pytest
 
-from mirrorproxy.capture.facts import facts_of, session_key
+from mirrorproxy.capture.facts import facts_of
 from mirrorproxy.capture.lines import LineReader, json_of
 from mirrorproxy.http1.heads import parse_request
 from mirrorproxy.record import Credential
+from mirrorproxy.sampling import session_key
 
 LINES = LineReader(lambda line: (line, ()))
 

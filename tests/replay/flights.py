@@ -16,6 +16,7 @@ from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject, Signal
 
 T0 = 1_700_000_000_000_000
+Event = Shot | Signal | Planned | Exception
 SOURCE = CaptureObject(name="object", open=NotImplemented, base=".")
 
 
@@ -34,7 +35,7 @@ def shot(at_s: float = 0.0, target: str = "staging", **fields: object) -> Shot:
 class ListIntake:
     """Gives out shots and signals, and counts them as the real one does."""
 
-    def __init__(self, events: Iterable[Shot | Signal | Exception], ledger: Ledger) -> None:
+    def __init__(self, events: Iterable[Event], ledger: Ledger) -> None:
         self._events = iter(events)
         self._ledger = ledger
         self.taken = 0
@@ -44,7 +45,7 @@ class ListIntake:
         event = next(self._events, Signal.END)
         if isinstance(event, Exception):
             raise event
-        if isinstance(event, Signal):
+        if isinstance(event, (Signal, Planned)):
             return event
         self.taken += 1
         self._ledger.read += 1
@@ -61,7 +62,7 @@ class Range:
 
     def __init__(
         self,
-        events: Iterable[Shot | Signal | Exception],
+        events: Iterable[Event],
         limits: Mapping[str, Limits] | None = None,
         speed: float = 1.0,
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,16 @@ def test_a_file_that_cannot_be_made_is_an_error_at_once(tmp_path):
     """Before anything is sent."""
     with pytest.raises(OSError, match="No such file"):
         OutcomeFile(tmp_path / "missing" / "outcomes.jsonl")
+
+
+def test_outcomes_are_on_disk_while_others_are_awaited(tmp_path):
+    """Of a replay that is killed, what it sent can be counted."""
+    path = tmp_path / "outcomes.jsonl"
+    file = OutcomeFile(path)
+    file.add(outcome(1))
+    deadline = time.monotonic() + 60
+    while not path.read_bytes().endswith(b"\n"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    file.close()
+    assert path.read_text().count("\n") == 1

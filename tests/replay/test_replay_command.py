@@ -11,8 +11,10 @@ import sys
 import pytest
 from server import Target, exchange, write_capture
 
+from mirrorproxy import cli
 from mirrorproxy.cli import main
 from mirrorproxy.codec import encode_line
+from mirrorproxy.commands.replay_options import settings_of
 from mirrorproxy.record import Credential
 
 MARK = "{h1:3f9a:5f0c61d25f0c61d25f0c61d25f0c61d2}"
@@ -339,3 +341,27 @@ def test_a_second_signal_does_not_wait_for_answers(tmp_path):
         silent.close()
     assert (process.returncode, err) == (3, b"")
     assert json.loads(out)["failed"] == {"interrupted": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "rate", "concurrency"),
+    [
+        ([], None, 256),
+        (["--limit-rate", "100", "--concurrency", "10", "--fleet-size", "4"], 25.0, 2),
+        (["--concurrency", "2", "--fleet-size", "4"], None, 1),
+    ],
+)
+def test_a_fleet_divides_the_limits(words, rate, concurrency):
+    """So that all workers together keep them; each may send at least one at a time."""
+    args = cli.parse(["replay", "-", "--target", "http://127.0.0.1:1", *words])
+    limits = settings_of(args).limits["target"]
+    assert (limits.rate, limits.concurrency) == (rate, concurrency)
+
+
+def test_a_directory_is_replayed_for_a_span(tmp_path, target, replay):
+    """What lies outside is counted apart, and the ledger balances."""
+    capture = write_capture(tmp_path, [exchange(n) for n in range(10)])
+    asked = ("--from", "2023-11-14T22:13:20.002Z", "--to", "2023-11-14T22:13:20.006Z")
+    status, ledger, _ = replay(capture, "--target", target.url, *asked)
+    assert (status, ledger["answered"], ledger["balanced"]) == (0, 4, True)
+    assert ledger["skipped"] == {"outside time": 6}

@@ -8,7 +8,7 @@ import pytest
 
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.replay.limits import RateLimit
-from mirrorproxy.replay.schedule import Schedule, parse_speed
+from mirrorproxy.replay.schedule import DueTimes, Schedule, parse_speed
 
 T0 = 1_700_000_000_000_000
 
@@ -80,3 +80,47 @@ def test_a_rate_of_nothing_is_refused():
     """Nothing would ever be sent."""
     with pytest.raises(ValueError, match="above 0"):
         RateLimit(0)
+
+
+class Clock:
+    """A monotonic clock that is set by hand."""
+
+    def __init__(self, now_s: float) -> None:
+        self.now_s = now_s
+
+    def s(self) -> float:
+        return self.now_s
+
+
+def test_without_a_delay_the_first_is_due_at_once():
+    """The others follow it, and none is due before what was planned before it."""
+    due = DueTimes(2.0, None, Clock(50.0).s, 0)
+    assert [due.due_s(T0 + at_us) for at_us in (0, 4_000_000, 1_000_000)] == pytest.approx(
+        [50.05, 52.05, 52.05]
+    )
+
+
+def test_with_a_delay_everything_is_due_by_the_wall_clock():
+    """So all workers agree, whatever each began with."""
+    # Its clock showed 0 at T0 - 20 s: what was captured at T0 is due at 20 s plus the delay.
+    for now_s in (5.0, 300.0):
+        due = DueTimes(1.0, 300.0, Clock(now_s).s, T0 - 20_000_000)
+        assert due.due_s(T0) == pytest.approx(320.0, abs=1e-5)
+        assert due.due_s(T0 + 1_500_000) == pytest.approx(321.5, abs=1e-5)
+
+
+def test_what_comes_after_its_time_is_due_now():
+    """Not in the past, where it would be shed as overdue."""
+    clock = Clock(1000.0)
+    due = DueTimes(1.0, 300.0, clock.s, T0)
+    assert due.due_s(T0) == 1000.0
+    clock.now_s = 2000.0
+    assert due.due_s(T0) == 2000.0
+
+
+def test_a_pause_shifts_what_is_to_come():
+    """With and without a delay."""
+    due = DueTimes(1.0, 300.0, Clock(0.0).s, T0)
+    before_s = due.due_s(T0)
+    due.shift(7.0)
+    assert due.due_s(T0) == pytest.approx(before_s + 7.0)

@@ -8,7 +8,7 @@ from mirrorproxy.clock import new_id
 from mirrorproxy.codec import encode_line
 from mirrorproxy.errors import SinkRejected, SinkUnavailable
 from mirrorproxy.keys import body_ref
-from mirrorproxy.packs import Pack, Receipt
+from mirrorproxy.packs import Pack, Receipt, Shape, SinkState
 from mirrorproxy.record import Exchange, Request
 from mirrorproxy.spool.segment import SegmentWriter
 from mirrorproxy.spool.shipper import Shipper
@@ -46,6 +46,10 @@ class ListSink:
         self.reject_bodies = False
         self.reject_later: str | None = None
         self.closed = False
+        self.shape = Shape()
+        self.room = True
+        self.bodies_down: str | None = None
+        self.now = SinkState()
         self._held: list[Pack] = []
         self._settled: list[Receipt] = []
 
@@ -55,6 +59,8 @@ class ListSink:
 
     def put_body(self, ref: str, path: Path) -> None:
         self._check()
+        if self.bodies_down:
+            raise SinkUnavailable(self.bodies_down)
         if self.reject_bodies:
             raise SinkRejected("a body too large")
         self.bodies[ref] = path.read_bytes()
@@ -80,6 +86,15 @@ class ListSink:
                 self.packs.append(pack)
             self._settled.append(Receipt(pack.number, self.reject_later))
         self._held.clear()
+
+    def has_room(self) -> bool:
+        return self.room
+
+    def held(self) -> list[int]:
+        return [pack.number for pack in self._held]
+
+    def state(self) -> SinkState:
+        return self.now
 
     def settled(self) -> list[Receipt]:
         settled, self._settled = self._settled, []

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from spool_fakes import AT_US, Clock, ListSink, record_with_body, settle, shipper, writer
 
+from mirrorproxy.packs import SinkState
 from mirrorproxy.spool import checkpoint as checkpoints
 from mirrorproxy.spool.segment import SegmentName
 from mirrorproxy.spool.shipper import SpoolBusy, run
@@ -610,3 +611,54 @@ def test_the_loop_rests_when_idle_and_drains_when_told(tmp_path, clock, sink):
     assert rests[:4] == pytest.approx([0.05, 0.075, 0.1, 0.1])
     assert sink.lines == [b"1"]
     assert sink.closed
+
+
+def test_what_a_sink_still_holds_is_not_put_again(tmp_path, clock, sink):
+    """A body that can't be stored now is no reason to double what is under way elsewhere."""
+    writing = writer(tmp_path, clock)
+    shipping = shipper(tmp_path, sink, clock)
+    sink.hold = True
+    writing.append(b"1\n")
+    settle(shipping)
+    clock.s = 1.0
+    settle(shipping)
+    sink.bodies_down = "no bucket"
+    ref, line = record_with_body(writing, b"body")
+    writing.append(line)
+    clock.s = 2.0
+    settle(shipping)
+    clock.s = 3.0
+    settle(shipping)
+    assert shipping.status().error == "no bucket"
+    sink.flush()
+    settle(shipping)
+    assert shipping.status().shipped == 1  # while the other waits
+    sink.bodies_down = None
+    sink.hold = False
+    clock.s = 60.0
+    settle(shipping)
+    assert [pack.number for pack in sink.packs] == [1, 2]
+    assert list(sink.bodies) == [ref]
+
+
+def test_nothing_is_put_into_a_sink_without_room(tmp_path, clock, sink):
+    """It stays in the spool."""
+    writing = writer(tmp_path, clock)
+    shipping = shipper(tmp_path, sink, clock)
+    sink.room = False
+    writing.append(b"1\n" * 200)
+    settle(shipping)
+    assert sink.packs == []
+    assert shipping.status().waiting == 200
+    sink.room = True
+    settle(shipping)
+    assert sink.lines == [b"1"] * 200
+
+
+def test_a_sink_that_tries_again_by_itself_is_shown(tmp_path, clock, sink):
+    """With its own words and numbers."""
+    shipping = shipper(tmp_path, sink, clock)
+    sink.now = SinkState("the stream is throttled", 1.5, 7, 3)
+    shown = shipping.status()
+    assert (shown.error, shown.retrying_in_s) == ("the stream is throttled", 1.5)
+    assert (shown.retries, shown.rejected) == (7, 3)

@@ -248,7 +248,10 @@ def options_for(to: Path) -> list[str]:
 def test_unknown_kind_of_target(tmp_path: Path) -> None:
     """A scheme that no sink has is refused."""
     said = refused(*options_for(tmp_path), "--to", "ftp://x/y", "--spool", str(tmp_path))
-    assert said == "mirrorproxy: --to: ftp:// is not a kind of sink; known: a directory"
+    assert (
+        said
+        == "mirrorproxy: --to: ftp:// is not a kind of sink; known: a directory, s3://, firehose://"
+    )
 
 
 def test_target_that_cannot_be_made(tmp_path: Path) -> None:

@@ -23,12 +23,12 @@ def applications():
 
 
 def readme_commands(replacements: dict[str, str]) -> dict[str, list[str]]:
-    """Return the README's commands by name, as arguments with other addresses in them."""
+    """Return the first of the README's commands of each name, with other addresses in them."""
     found = {}
     for block in blocks(ROOT / "README.md"):
         for command in commands(block):
             words = shlex.split(command, comments=True)
-            found[words[1]] = [replacements.get(word, word) for word in words[1:]]
+            found.setdefault(words[1], [replacements.get(word, word) for word in words[1:]])
     return found
 
 

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import captures
 import pytest
-from captures import SECOND, exchange, put, worker, workers, write_file
+import stored_captures
+from stored_captures import SECOND, exchange, put, worker, workers, write_file
 from support.commands import Answer, Application, serving
 from support.ministack import Ministack
 
@@ -82,7 +82,7 @@ def test_a_replay_goes_on_from_its_checkpoint_after_a_crash(ministack, capture, 
     spec, store = capture
     checkpoint = tmp_path / "checkpoint"
     started_us = wall_us()
-    counter = captures.Counter(60)
+    counter = stored_captures.Counter(60)
     target = Application(lambda _request: (counter.add(), Answer(200))[1])
     words = (
         spec, "--follow", "--checkpoint", checkpoint, "--speed", "max", "--late", "send",

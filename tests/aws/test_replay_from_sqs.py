@@ -7,9 +7,9 @@ import time
 from typing import Any
 from urllib.parse import quote_plus
 
-import captures
 import pytest
-from captures import Worker, exchange, put, workers
+import stored_captures
+from stored_captures import Worker, exchange, put, workers
 from support.commands import Answer, Application, serving
 from support.ministack import Ministack
 
@@ -173,7 +173,7 @@ def test_a_killed_worker_loses_nothing(ministack, s3, bucket, queue):
     """kill -9 in mid-object: the message comes again, and another worker sends it all."""
     exchanges = [exchange(wall_us(), n) for n in range(400)]
     queue.send(event(bucket, put(s3, bucket, exchanges)))
-    counter = captures.Counter(100)
+    counter = stored_captures.Counter(100)
     target = Application(lambda _request: (counter.add(), Answer(200))[1])
     spec = f"sqs://{queue.name}?visibility=4s"
     with serving(target):
@@ -201,7 +201,7 @@ def test_a_stopped_worker_gives_back_what_it_has_not_sent(ministack, s3, bucket,
     """Ctrl-C in mid-object: the message is visible again at once."""
     exchanges = [exchange(wall_us(), n) for n in range(400)]
     queue.send(event(bucket, put(s3, bucket, exchanges)))
-    counter = captures.Counter(10)
+    counter = stored_captures.Counter(10)
     target = Application(lambda _request: (counter.add(), Answer(200))[1])
     with serving(target):
         words = (f"sqs://{queue.name}", *PACE, "--limit-rate", 100, "--target", target.url)

@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 for folder in (ROOT, ROOT / "capture", ROOT / "aws"):
     sys.path.insert(0, str(folder))
 
-from captures import Worker  # noqa: E402
 from running_capture import capture  # noqa: E402
+from stored_captures import Worker  # noqa: E402
 from support.commands import run  # noqa: E402
 from support.counting import CountingApplication, send_all  # noqa: E402
 from support.firehose import Firehose  # noqa: E402

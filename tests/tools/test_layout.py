@@ -60,8 +60,12 @@ def test_every_module_says_what_it_owns(repository):
 
 
 def test_base_names_of_tests_are_unique(repository):
-    """Tests are modules without packages: two of one name would hide each other."""
+    """Tests and benchmarks are modules without packages: two of one name hide each other."""
+    # `run.py` of either is a program and never imported by the other's tests.
     names = [
-        path.name for path in (repository / "tests").rglob("*.py") if path.name != "conftest.py"
+        path.name
+        for folder in ("tests", "benchmarks")
+        for path in (repository / folder).rglob("*.py")
+        if path.name not in ("conftest.py", "run.py")
     ]
     assert sorted({name for name in names if names.count(name) > 1}) == []

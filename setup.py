@@ -73,6 +73,7 @@ HOT = (
     "mirrorproxy/replay/intake.py",
     "mirrorproxy/replay/lane.py",
     "mirrorproxy/replay/ledger.py",
+    "mirrorproxy/replay/order.py",
     "mirrorproxy/replay/outcomes.py",
     "mirrorproxy/replay/runner.py",
     "mirrorproxy/rules/auth.py",

@@ -34,8 +34,8 @@ class Ahead:
     speed: a pace, or MAX_SPEED. clock_s: monotonic. landing: what flights will
     tell of their end. offer: takes every planned flight, its due time set.
     upcoming: those whose turn has not come, first due first. count: how many are planned and
-    have neither left nor been given up; held_bytes: what those and the ones in
-    flight take of memory.
+    have neither left nor been given up; held: how many of them wait for others of their
+    session; held_bytes: what all of those and the ones in flight take of memory.
     """
 
     def __init__(
@@ -51,7 +51,6 @@ class Ahead:
         self._speed = speed
         self._is_paced = speed != MAX_SPEED
         self._slice_s = PLAN_SLICE_S if self._is_paced else UNPACED_SLICE_S
-        self._max_count = AHEAD_SHOTS if self._is_paced else AHEAD_UNPACED
         self._clock_s = clock_s
         self._landing = landing
         self._offer = offer
@@ -59,6 +58,7 @@ class Ahead:
         self._last_due_s = 0.0
         self.upcoming: deque[Flight] = deque()
         self.count = 0
+        self.held = 0
         self.held_bytes = 0
         self.has_ended = False
 
@@ -95,7 +95,10 @@ class Ahead:
 
     def has_room(self, now_s: float) -> bool:
         """Return whether one more may be planned now."""
-        if self.held_bytes > AHEAD_BYTES or self.count >= self._max_count:
+        if self.held_bytes > AHEAD_BYTES or self.count >= AHEAD_SHOTS:
+            return False
+        # One session whose shots wait for each other must not keep all others from being sent.
+        if not self._is_paced and self.count - self.held >= AHEAD_UNPACED:
             return False
         upcoming = self.upcoming
         return not upcoming or upcoming[-1].due_s <= now_s + AHEAD_S

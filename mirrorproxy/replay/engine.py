@@ -15,11 +15,12 @@ from mirrorproxy.http1.client import Failure
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.replay.ahead import Ahead
 from mirrorproxy.replay.apart import Apart
-from mirrorproxy.replay.departures import Departures
+from mirrorproxy.replay.departures import SESSION_BROKEN, Departures
 from mirrorproxy.replay.flight import Flight, write_head
 from mirrorproxy.replay.intake import IntakeLike
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.limits import Limits
+from mirrorproxy.replay.order import Order
 from mirrorproxy.replay.outcomes import outcome_of
 from mirrorproxy.replay.schedule import MAX_SPEED
 from mirrorproxy.replay.valve import RATE, Valve
@@ -36,15 +37,18 @@ _FLIGHT_BYTES = 2048
 
 UNSENDABLE = "unsendable"
 NO_BODY = "body unreadable"
+KEEPS_SESSION = frozenset((RATE, SESSION_BROKEN))
+"""Reasons to shed that leave out sessions as a whole, so that none is broken by them."""
+
 INTERRUPTED = Failure("interrupted", "the replay was stopped before the answer came")
 
 
 class Engine:
     """Sends the shots of an intake when they are due; see the module.
 
-    limits: by target. speed: a pace, or MAX_SPEED. clock_s: monotonic. send:
-    puts a flight on its way, with a time-out in seconds; the flight hears how it
-    went. load: fetches the body of a flight and then calls `loaded` or
+    limits: by target. speed: a pace, or MAX_SPEED. order: of sessions, None to
+    keep none. clock_s: monotonic. send: puts a flight on its way, with a
+    time-out in seconds; the flight hears how it went. load: fetches the body of a flight and then calls `loaded` or
     `not_loaded`. report: takes every outcome, None if nobody wants them; wall_us: wall
     clock at clock_s 0. wake: asks for a turn soon, after answers made room.
     """
@@ -56,6 +60,7 @@ class Engine:
         ledger: Ledger,
         *,
         speed: float,
+        order: Order | None = None,
         clock_s: Callable[[], float],
         wall_us: int,
         send: Callable[[Flight, float | None], None],
@@ -76,6 +81,7 @@ class Engine:
             self._ahead,
             ledger,
             is_paced=self.is_paced,
+            order=order,
             clock_s=clock_s,
             send=send,
             shed=self._shed,
@@ -114,6 +120,7 @@ class Engine:
             and not self._apart.unloaded
             and not self._departures.in_flight
             and not self._departures.has_waiting
+            and not self._departures.has_held
         )
 
     @property
@@ -169,13 +176,15 @@ class Engine:
 
     def leave_out(self, flight: Flight) -> None:
         """Shed a flight whose turn has come, by the knob."""
-        if not flight.is_loaded:
-            self._apart.forget(flight)
         self._shed(flight, RATE)
 
     def due_unloaded(self) -> list[Flight]:
         """Return the flights that are due, but whose body is still being read."""
         return self._apart.due()
+
+    def held(self) -> list[Flight]:
+        """Return the flights that are due, but wait for others of their session."""
+        return self._departures.held()
 
     # -- from planned to sent -------------------------------------------------------
 
@@ -204,9 +213,9 @@ class Engine:
         departures.pump(now_s)
 
     def _until_needed(self, now_s: float) -> float:
-        if self._departures.has_waiting:
+        departures, ahead = self._departures, self._ahead
+        if departures.has_waiting or (departures.has_held and not ahead.has_ended):
             return TICK_S
-        ahead = self._ahead
         if not ahead.has_ended and ahead.has_room(now_s):
             return TICK_S
         if not ahead.upcoming:
@@ -270,15 +279,21 @@ class Engine:
             ledger.failed[failure.kind] += 1
         if self._report is not None:
             self._report(outcome_of(flight, self._wall_us, latency_us=latency_us, failure=failure))
-        if (lane.waiting or (self._ahead.has_ended and self.is_over)) and not self._closed:
+        others_go_on = self._departures.gone(flight, breaks=failure is not None)
+        if self._closed:
+            return
+        if others_go_on or lane.waiting or (self._ahead.has_ended and self.is_over):
             self._wake()
 
     def _shed(self, flight: Flight, reason: str) -> None:
         self._ahead.count -= 1
+        if not flight.is_loaded:
+            self._apart.forget(flight)
         self._release(flight)
         self._ledger.shed[reason] += 1
         if self._report is not None:
             self._report(outcome_of(flight, self._wall_us, shed=reason))
+        self._departures.gone(flight, breaks=reason not in KEEPS_SESSION)
 
     def _release(self, flight: Flight) -> None:
         self._ahead.held_bytes -= flight.size

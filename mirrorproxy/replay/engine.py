@@ -48,9 +48,10 @@ class Engine:
 
     limits: by target. speed: a pace, or MAX_SPEED. order: of sessions, None to
     keep none. clock_s: monotonic. send: puts a flight on its way, with a
-    time-out in seconds; the flight hears how it went. load: fetches the body of a flight and then calls `loaded` or
-    `not_loaded`. report: takes every outcome, None if nobody wants them; wall_us: wall
-    clock at clock_s 0. wake: asks for a turn soon, after answers made room.
+    time-out in seconds; the flight hears how it went. load: fetches the body of
+    a flight and then calls `loaded` or `not_loaded`. report: takes every
+    outcome, None if nobody wants them; wall_us: wall clock at clock_s 0. wake:
+    asks for a turn soon, after answers made room.
     """
 
     def __init__(

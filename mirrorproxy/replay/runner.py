@@ -38,8 +38,9 @@ class Runner:
     """One replay; `run` it once, inside an event loop.
 
     limits: by target. order: of sessions, None to keep none. with_body: puts a
-    body that lies apart into its shot, or says why the shot cannot be sent. on_unreadable: hears of body objects that
-    cannot be read. drain_s: how long answers are waited for after `stop`.
+    body that lies apart into its shot, or says why the shot cannot be sent.
+    on_unreadable: hears of body objects that cannot be read. drain_s: how long
+    answers are waited for after `stop`.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ from mirrorproxy.replay.intake import Planned
 from mirrorproxy.replay.knob import Knob
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.limits import Limits
+from mirrorproxy.replay.order import Order
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject, Signal
 
@@ -64,6 +65,7 @@ class Range:
         events: Iterable[Shot | Signal | Exception],
         limits: Mapping[str, Limits] | None = None,
         speed: float = 1.0,
+        order: Order | None = None,
     ) -> None:
         self.now_s = 100.0
         self.ledger = Ledger()
@@ -78,6 +80,7 @@ class Range:
             limits or {"staging": Limits()},
             self.ledger,
             speed=speed,
+            order=order,
             clock_s=lambda: self.now_s,
             wall_us=T0,
             send=self._send,

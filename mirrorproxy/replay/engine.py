@@ -183,6 +183,11 @@ class Engine:
         """Return the flights that are due, but whose body is still being read."""
         return self._apart.due()
 
+    @property
+    def held_count(self) -> int:
+        """How many shots are due, but wait for others of their session."""
+        return self._ahead.held
+
     def held(self) -> list[Flight]:
         """Return the flights that are due, but wait for others of their session."""
         return self._departures.held()

@@ -32,6 +32,7 @@ production ever had more than MAX_WIDTH of them open at once. The second tells i
 user with a long queue: browsers open six connections to a host."""
 
 MAX_SHARED = 4096
+FORGOTTEN = "\0"
 """So many shared keys are known at a time; one that was forgotten is found again."""
 
 MAX_BROKEN = 65_536
@@ -65,12 +66,19 @@ class Order:
 
     by_target: whether each target has an order of its own. skips_broken:
     whether the rest of a session is left out once it lacks one of its shots.
-    freed: those that waited and need not any more; skipped: those that waited
-    and are left out; both are to be taken from here. held: how many wait.
-    unordered: how many went without order, and shared: of which keys.
+    shared: the keys that many share, and how many shots went without order
+    for it; those of keys that were forgotten stand under FORGOTTEN. freed: those
+    that waited and need not any more; skipped: those that waited and are left
+    out; both are to be taken from here. held: how many wait.
     """
 
-    def __init__(self, *, by_target: bool = False, skips_broken: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        by_target: bool = False,
+        skips_broken: bool = False,
+        shared: Counter[str] | None = None,
+    ) -> None:
         self._by_target = by_target
         self._skips_broken = skips_broken
         self._streams: dict[str, Stream] = {}
@@ -79,8 +87,7 @@ class Order:
         self.freed: deque[Flight] = deque()
         self.skipped: deque[Flight] = deque()
         self.held = 0
-        self.unordered = 0
-        self.shared: Counter[str] = Counter()
+        self.shared: Counter[str] = Counter() if shared is None else shared
 
     @property
     def open_sessions(self) -> int:
@@ -101,7 +108,7 @@ class Order:
         stream = self._streams.get(key)
         if stream is None:
             if self.shared and key in self.shared:
-                self._count_shared(key, 1)
+                self.shared[key] += 1
             else:
                 flight.stream = self._streams[key] = Stream(key, flight)
             return GO
@@ -110,7 +117,7 @@ class Order:
         open_shots = len(stream.active) + len(stream.held)
         if open_shots > MAX_OPEN and open_shots % MAX_OPEN == 1 and _is_wide(stream):
             self._share(stream)
-            self._count_shared(key, 1)
+            self.shared[key] += 1
             return GO
         flight.stream = stream
         return self._queue(stream, flight)
@@ -218,20 +225,18 @@ class Order:
     def _share(self, stream: Stream) -> None:
         """Give up the order of a key; all that waits is let go."""
         if len(self.shared) >= MAX_SHARED:
+            shots = self.shared.total()
             self.shared.clear()
+            self.shared[FORGOTTEN] = shots
         stream.is_shared = True
         del self._streams[stream.key]
-        self._count_shared(stream.key, len(stream.held))
+        self.shared[stream.key] += len(stream.held)
         for flight in stream.held:
             flight.is_held = False
             flight.stream = None
             self.freed.append(flight)
         self.held -= len(stream.held)
         stream.held.clear()
-
-    def _count_shared(self, key: str, shots: int) -> None:
-        self.shared[key] += shots
-        self.unordered += shots
 
     # -- sessions that are not gone on with ------------------------------------------
 

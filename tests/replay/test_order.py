@@ -383,7 +383,7 @@ def test_a_key_with_many_open_shots_at_once_is_shared():
     assert len(range_.sent) == 20
     range_.pass_time(0.3)
     assert len(range_.sent) == 300
-    assert order.unordered == 300 - 20
+    assert order.shared.total() == 300 - 20
     assert order.shared == {"robot": 280}
     assert order.open_sessions == 0
 
@@ -394,7 +394,7 @@ def test_a_key_with_few_open_at_once_is_a_user_with_a_long_queue():
     range_ = Range(crowd(300, width=6), {"staging": Limits(max_lag_s=None)}, order=order)
     range_.pass_time(0.5)
     assert len(range_.sent) == 6
-    assert order.unordered == 0
+    assert order.shared.total() == 0
 
 
 def test_a_busy_key_that_the_target_keeps_up_with_stays_in_order():
@@ -408,7 +408,7 @@ def test_a_busy_key_that_the_target_keeps_up_with_stays_in_order():
                 range_.answer(flight)
         range_.engine.pump()
     assert len(range_.sent) == 300
-    assert order.unordered == 0
+    assert order.shared.total() == 0
 
 
 def test_a_failure_breaks_no_shared_key():

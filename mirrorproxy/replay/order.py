@@ -177,7 +177,7 @@ class Order:
                 return WAIT
             self.freed.pop()  # whom one waits for can have freed nobody else
             return GO
-        if stream.held or _least_end(stream.active) <= flight.began_us:
+        if _least_end(stream.active) <= flight.began_us:
             self._hold(stream, flight)
             return WAIT
         stream.active.append(flight)
@@ -210,8 +210,9 @@ class Order:
         held = stream.held
         still: list[Flight] = []
         least_us = _least_end(stream.active)
-        # From there on all wait, whatever their clocks: somebody surely ended before.
-        while held and held[0].began_us < least_us:
+        # From there on all wait, whatever their clocks: somebody surely ended before. Not at that
+        # very moment: who was let go past the first may have lasted no time.
+        while held and held[0].began_us <= least_us:
             flight = held.popleft()
             if _waits_for_any(flight, stream.active) or _waits_for_any(flight, still):
                 still.append(flight)

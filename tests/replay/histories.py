@@ -97,7 +97,10 @@ def replayed(
     sent_as: dict[int, int] = {}
     seen = 0
     turn_s = start_s
+    patience = 2000
     while not engine.is_over:
+        patience = 2000 if coming else patience - 1
+        assert patience, "nothing is under way, and nothing is sent"
         range_.now_s = min(turn_s, coming[0][0]) if coming else turn_s
         if coming and coming[0][0] <= range_.now_s:
             n = heapq.heappop(coming)[1]

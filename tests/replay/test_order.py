@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from flights import SOURCE, Range, shot
-from histories import earliest, histories, replayed, waits_for
+from histories import Past, earliest, histories, replayed, waits_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +46,14 @@ def test_no_pair_is_ever_turned_round_and_none_waits_needlessly(history, speed):
     assert order.open_sessions == order.held == 0
     assert done.range.ledger.is_balanced
     assert done.range.held == (0, 0, 0)
+
+
+def test_one_that_lasted_no_time_may_be_let_go_first():
+    """Found by the test above: whom it passed must not wait for it then."""
+    moment = Past(0, 0, "alice", "m", 0.25)
+    between = [Past(0, 1, "alice", "m", 0.125), Past(0, 5001, "alice", "n", 0.25)]
+    done = replayed([moment, *between, moment], 1.0, Order())
+    assert done.left == pytest.approx([0.05, 0.3, 0.425, 0.3], abs=TICK_S)
 
 
 @given(history=histories(("m", "n"), shots=400), speed=SPEEDS)

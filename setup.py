@@ -69,6 +69,7 @@ HOT = (
     "mirrorproxy/replay/engine.py",
     "mirrorproxy/replay/flight.py",
     "mirrorproxy/replay/guard.py",
+    "mirrorproxy/replay/held.py",
     "mirrorproxy/replay/histogram.py",
     "mirrorproxy/replay/intake.py",
     "mirrorproxy/replay/lane.py",

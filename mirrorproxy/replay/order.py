@@ -56,7 +56,7 @@ class Stream:
         self.key = key
         self.machine: str = flight.shot.machine
         self.active: list[Flight] = [flight]
-        self.held: deque[Flight] = deque()
+        self.held: deque[Flight] | None = None  # most sessions never have any
         self.is_mixed = False
         self.is_shared = False
 
@@ -114,7 +114,9 @@ class Order:
             return GO
         if stream.machine != shot.machine:
             stream.is_mixed = True
-        open_shots = len(stream.active) + len(stream.held)
+        open_shots = len(stream.active)
+        if stream.held:
+            open_shots += len(stream.held)
         if open_shots > MAX_OPEN and open_shots % MAX_OPEN == 1 and _is_wide(stream):
             self._share(stream)
             self.shared[key] += 1
@@ -135,14 +137,15 @@ class Order:
         flight.stream = None
         if stream.is_shared:
             return
-        if flight.is_held:
+        held = stream.held
+        if flight.is_held and held is not None:
             flight.is_held = False
             self.held -= 1
-            stream.held.remove(flight)
+            held.remove(flight)
         else:
             stream.active.remove(flight)
-        if stream.held:
-            self._let_go(stream)
+        if held:
+            self._let_go(stream, held)
         elif not stream.active:
             del self._streams[stream.key]
 
@@ -150,7 +153,7 @@ class Order:
         """Forget everything: nothing more will be sent."""
         for stream in self._streams.values():
             stream.is_shared = True
-            stream.held.clear()
+            stream.held = None
         self._streams.clear()
         self.freed.clear()
         self.skipped.clear()
@@ -171,8 +174,7 @@ class Order:
         self._places += 1
         flight.place = self._places
         if stream.is_mixed:
-            self._hold(stream, flight)
-            self._let_go_mixed(stream)
+            self._let_go_mixed(stream, self._hold(stream, flight))
             if flight.is_held:
                 return WAIT
             self.freed.pop()  # whom one waits for can have freed nobody else
@@ -183,10 +185,14 @@ class Order:
         stream.active.append(flight)
         return GO
 
-    def _hold(self, stream: Stream, flight: Flight) -> None:
+    def _hold(self, stream: Stream, flight: Flight) -> deque[Flight]:
+        held = stream.held
+        if held is None:
+            held = stream.held = deque()
         flight.is_held = True
         self.held += 1
-        stream.held.append(flight)
+        held.append(flight)
+        return held
 
     def _free(self, stream: Stream, flight: Flight) -> None:
         flight.is_held = False
@@ -194,20 +200,18 @@ class Order:
         stream.active.append(flight)
         self.freed.append(flight)
 
-    def _let_go(self, stream: Stream) -> None:
+    def _let_go(self, stream: Stream, held: deque[Flight]) -> None:
         if stream.is_mixed:
-            self._let_go_mixed(stream)
+            self._let_go_mixed(stream, held)
             return
-        held = stream.held
         least_us = _least_end(stream.active)
         while held and held[0].began_us < least_us:
             flight = held.popleft()
             self._free(stream, flight)
             least_us = min(least_us, flight.ended_us)
 
-    def _let_go_mixed(self, stream: Stream) -> None:
+    def _let_go_mixed(self, stream: Stream, held: deque[Flight]) -> None:
         """Let go with clocks that differ: the first may wait where the one behind it need not."""
-        held = stream.held
         still: list[Flight] = []
         least_us = _least_end(stream.active)
         # From there on all wait, whatever their clocks: somebody surely ended before. Not at that
@@ -231,13 +235,14 @@ class Order:
             self.shared[FORGOTTEN] = shots
         stream.is_shared = True
         del self._streams[stream.key]
-        self.shared[stream.key] += len(stream.held)
-        for flight in stream.held:
+        held = stream.held or ()
+        self.shared[stream.key] += len(held)
+        for flight in held:
             flight.is_held = False
             flight.stream = None
             self.freed.append(flight)
-        self.held -= len(stream.held)
-        stream.held.clear()
+        self.held -= len(held)
+        stream.held = None
 
     # -- sessions that are not gone on with ------------------------------------------
 
@@ -254,17 +259,18 @@ class Order:
             self._broken.popitem(last=False)
         if stream is None:
             stream = self._streams.get(key)
-        if stream is None:
+        held = None if stream is None else stream.held
+        if not held:
             return
-        for other in stream.held:
+        for other in held:
             if other is not flight:
                 other.is_held = False
                 other.stream = None
                 self.held -= 1
                 self.skipped.append(other)
-        stream.held.clear()
+        held.clear()
         if flight.is_held:
-            stream.held.append(flight)
+            held.append(flight)
 
     def _is_broken(self, key: str, began_us: int) -> bool:
         found = self._broken.get(key)
@@ -301,10 +307,9 @@ def _is_wide(stream: Stream) -> bool:
     """Return whether production had more than MAX_WIDTH of the open shots open at once."""
     # At the same moment ends come before beginnings.
     moments: list[tuple[int, int]] = []
-    for flights in (stream.active, list(stream.held)):
-        for flight in flights:
-            moments.append((flight.began_us, 1))
-            moments.append((flight.ended_us, -1))
+    for flight in (*stream.active, *(stream.held or ())):
+        moments.append((flight.began_us, 1))
+        moments.append((flight.ended_us, -1))
     width = 0
     for _, step in sorted(moments, key=lambda moment: (moment[0], moment[1])):
         width += step

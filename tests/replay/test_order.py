@@ -303,6 +303,22 @@ def test_a_thousand_in_a_row_may_end_at_once():
     assert range_.held[0] == range_.ledger.planned - len(range_.loading)
 
 
+def test_one_that_comes_late_waits_for_what_had_ended_before_it():
+    """Behind its turn, and behind others that wait: it overlapped with what these wait for."""
+    shots = [
+        shot(0.0, exchange_id="first", session="alice", duration_us=60_000),
+        shot(0.1, exchange_id="next", session="alice"),
+        shot(0.05, exchange_id="late", session="alice"),
+    ]
+    range_ = Range(shots, order=Order())
+    range_.pass_time(0.3)
+    assert sent_ids(range_) == ["first", "late"]
+    range_.answer(range_.sent[0])
+    range_.answer(range_.sent[1])
+    range_.engine.pump()
+    assert sent_ids(range_) == ["first", "late", "next"]
+
+
 # -- limits, the knob, the end --------------------------------------------------------
 
 

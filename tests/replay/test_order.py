@@ -319,6 +319,18 @@ def test_one_that_comes_late_waits_for_what_had_ended_before_it():
     assert sent_ids(range_) == ["first", "late", "next"]
 
 
+def test_a_long_session_may_be_broken_at_once():
+    """However many wait."""
+    limits = {"staging": Limits(max_lag_s=None)}
+    order = Order(skips_broken=True)
+    range_ = Range(chain(5000, every_s=0.0001, duration_us=10), limits, 1000.0, order)
+    range_.pass_time(0.1)
+    waiting = order.held
+    assert waiting > 2000
+    range_.fail(range_.sent[0])
+    assert range_.ledger.shed == {"session broken": waiting}
+
+
 # -- limits, the knob, the end --------------------------------------------------------
 
 
@@ -358,6 +370,33 @@ def test_turning_the_rate_down_leaves_out_what_waits():
     assert set(begun) <= {1, 5}
     assert {count for n, count in enumerate(whole) if f"s{n}" not in sent} == {0, 5}
     assert range_.held == (0, 0, 0)
+
+
+def test_leaving_one_out_lets_none_go_that_is_left_out_too():
+    """Between two clocks one may wait for the other alone; each is shed once."""
+    shots = [
+        shot(0.0, session="alice", machine="m", duration_us=10_000),
+        shot(0.006, session="alice", machine="n", duration_us=1000),
+        shot(0.008, session="alice", machine="m", duration_us=1000),
+    ]
+    range_ = Range(shots, order=Order())
+    range_.pass_time(0.1)
+    assert len(range_.sent) == 1
+    range_.knob.set_rate(0)
+    assert range_.ledger.shed == {"rate": 2}
+    range_.answer(range_.sent[0])
+    assert range_.engine.is_over
+    assert range_.ledger.is_balanced
+
+
+def test_what_the_knob_leaves_out_breaks_no_session():
+    """It goes on when the rate is turned up again."""
+    range_ = Range([shot(0.0), shot(1.0)], order=Order(skips_broken=True))
+    range_.knob.set_rate(0)
+    range_.pass_time(0.5)
+    range_.knob.set_rate(100)
+    range_.pass_time(1.0)
+    assert len(range_.sent) == 1
 
 
 def test_a_pause_delays_no_order():

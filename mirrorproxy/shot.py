@@ -25,7 +25,8 @@ class Shot(msgspec.Struct, gc=False):
     known before the object is read. rule: the name of the rule that took the
     exchange; None when it was sent without a rule.
     session: what the requests of one user share, for order and sampling.
-    started_us, duration_us: of the captured exchange, in microseconds.
+    started_us, duration_us: of the captured exchange, in microseconds, by the
+    clock of machine.
     status: production's; None when production gave none or none was seen
     (failure then says why, if it is known).
     replacements: the bare value for a mark in the body object; secret.
@@ -52,4 +53,5 @@ class Shot(msgspec.Struct, gc=False):
     failure: str | None = None
     replacements: dict[str, str] = {}
     cookies_removed: int = 0
+    machine: str = ""
     due_s: float = 0.0

@@ -34,6 +34,7 @@ from mirrorproxy.replay.guard import ProductionGuard
 from mirrorproxy.replay.intake import Intake
 from mirrorproxy.replay.ledger import Ledger, times
 from mirrorproxy.replay.neighbours import Neighbours
+from mirrorproxy.replay.order import FORGOTTEN, Order
 from mirrorproxy.replay.outcomes import OutcomeFile
 from mirrorproxy.replay.runner import Runner
 from mirrorproxy.replay.verdict import exit_status
@@ -126,6 +127,7 @@ def _replay(
             settings.limits,
             ledger,
             speed=settings.speed,
+            order=_order(settings, ledger),
             with_body=with_body,
             report=report,
             on_unreadable=on_unreadable,
@@ -152,6 +154,13 @@ def _replay(
         except MirrorproxyError as error:
             return error
     return None
+
+
+def _order(settings: Settings, ledger: Ledger) -> Order | None:
+    is_kept, by_target, skips_broken = settings.order
+    if not is_kept:
+        return None
+    return Order(by_target=by_target, skips_broken=skips_broken, shared=ledger.unordered)
 
 
 def _control(args: argparse.Namespace, run: str) -> Control:
@@ -274,6 +283,7 @@ def _print_result(
             cause: times(lag, 50, 99) for cause, lag in ledger.lag_by_cause.items() if lag.count
         },
         left_out=ledger.left_out,
+        shared={key: shots for key, shots in ledger.unordered.items() if key != FORGOTTEN},
     )
     for line in summary_lines(ledger.to_json(), details):
         _say(line, sys.stdout)

@@ -138,6 +138,8 @@ class ReplayReports:
                 shed=ledger.shed,
                 unsent=ledger.unsent,
                 unreadable=ledger.unreadable,
+                unordered=ledger.unordered.total(),
+                held=self._runner.engine.held_count,
                 in_flight=self._runner.engine.in_flight,
                 lag_s=_quantiles(ledger.lag),
                 latency_s=_quantiles(ledger.latency),

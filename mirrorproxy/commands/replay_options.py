@@ -22,6 +22,7 @@ from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.schedule import parse_speed
 from mirrorproxy.replay.verdict import DEFAULT_FAIL_ON, Limit, parse_fail_on
 from mirrorproxy.rules.ruleset import RuleSet
+from mirrorproxy.rules.session import SessionOrder
 from mirrorproxy.rules.simple import simple_rules
 from mirrorproxy.sources.objects import STDIN
 from mirrorproxy.units import parse_duration
@@ -84,6 +85,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add("--limit-rate", metavar="N", help="requests a second for each target at most")
     add("--concurrency", metavar="N", help="requests without an answer at most (256)")
     add("--timeout", metavar="TIME", help="from sending to the whole answer at most (30s)")
+    add(
+        "--order",
+        choices=("session", "target", "off"),
+        help="what a session's shots wait for: all before them, those of the same target, nothing",
+    )
     add("--max-lag", metavar="TIME", help="shed what is overdue by more (5s), never for none")
     add("--fleet-size", metavar="N", help="workers that share these limits (1)")
     live = parser.add_argument_group("while it runs")
@@ -113,11 +119,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 class Settings(NamedTuple):
     """What the options mean, all of it checked.
 
-    limits: by target. guarded: the targets that may not be production. run: the
+    order: of sessions. limits: by target. guarded: the targets that may not be production. run: the
     name of this replay.
     """
 
     rules: RuleSet
+    order: SessionOrder
     limits: dict[str, Limits]
     guarded: dict[str, Origin]
     speed: float
@@ -139,6 +146,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         raise ConfigError("names no target", file=args.rules, key="targets")
     return Settings(
         rules=rules,
+        order=_order(args.order, rules.order),
         limits={name: _limits(args, target.limits) for name, target in rules.targets.items()},
         guarded={
             name: target.origin
@@ -192,6 +200,12 @@ def _limits(args: argparse.Namespace, limits: Any) -> Limits:
         timeout_s=timeout_s,
         max_lag_s=max_lag_s,
     )
+
+
+def _order(asked: str | None, order: SessionOrder) -> SessionOrder:
+    if asked is None:
+        return order
+    return order._replace(is_kept=asked != "off", by_target=asked == "target")
 
 
 def _number(option: str, text: str, kind: Callable[[str], float], what: str) -> Any:

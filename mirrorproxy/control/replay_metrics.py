@@ -37,7 +37,9 @@ class ReplayScrape(msgspec.Struct, frozen=True, kw_only=True):
     shed: Mapping[str, int]
     unsent: int
     unreadable: int
+    unordered: int
     in_flight: int
+    held: int
     lag_s: Mapping[str, float]
     latency_s: Mapping[str, float]
     rate_percent: float
@@ -84,6 +86,12 @@ def _shots(scrape: ReplayScrape) -> Iterator[Family]:
     shed = dict.fromkeys(SHED_REASONS, 0) | dict(scrape.shed)
     yield _by("shed", "reason", "Shots that were due and not sent.", shed)
     yield counter("replay_unsent_total", "Shots whose turn never came.", scrape.unsent)
+    yield counter(
+        "replay_unordered_total",
+        "Shots without order: their session is no single user's.",
+        scrape.unordered,
+    )
+    yield gauge("replay_held", "Shots that wait for others of their session.", scrape.held)
     yield gauge("replay_in_flight", "Shots that wait for their answer.", scrape.in_flight)
 
 

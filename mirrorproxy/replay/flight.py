@@ -5,7 +5,7 @@ Owns the state of a single shot, and hears from the connection it goes out on.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mirrorproxy.http1.client import Failure, Receiver
 from mirrorproxy.http1.heads import ResponseHead
@@ -13,6 +13,9 @@ from mirrorproxy.http1.messages import serialize_request
 from mirrorproxy.outcome import LagCause
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject
+
+if TYPE_CHECKING:
+    from mirrorproxy.replay.order import Stream
 
 
 class Landing(Protocol):
@@ -30,23 +33,31 @@ class Flight(Receiver):
     without a body that lies apart; loaded_bytes: that body. lag_cause: why it
     will leave late, if it does; lag_us: how late it left. is_loaded: whether its body is at hand;
     is_overdue: whether it was not when its turn came.
-    status: of the answer's head, once it came.
+    status: of the answer's head, once it came. Of its session, set by `order`:
+    stream: its place is in; place: its number; began_us, ended_us: in
+    production; is_held: whether it waits there; freed_s: when that was over, 0 if it never was.
     """
 
     __slots__ = (
+        "began_us",
         "due_s",
+        "ended_us",
+        "freed_s",
         "head",
+        "is_held",
         "is_loaded",
         "is_overdue",
         "lag_cause",
         "lag_us",
         "landing",
         "loaded_bytes",
+        "place",
         "sent_s",
         "shot",
         "size",
         "source",
         "status",
+        "stream",
     )
 
     def __init__(self, shot: Shot, source: CaptureObject, landing: Landing) -> None:
@@ -63,6 +74,12 @@ class Flight(Receiver):
         self.is_loaded = shot.body_ref is None
         self.is_overdue = False
         self.status = 0
+        self.stream: Stream | None = None
+        self.place = 0
+        self.began_us = 0
+        self.ended_us = 0
+        self.is_held = False
+        self.freed_s = 0.0
 
     def on_head(self, head: ResponseHead) -> None:
         """See `Receiver`."""

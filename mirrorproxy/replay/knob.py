@@ -62,12 +62,13 @@ class Knob:
         else:
             valve = engine.valve = engine.valve or Valve(percent)
             valve.percent = percent
-            # What is due and waits for a limit would otherwise leave for seconds.
+            # What is due and waits for a limit would otherwise leave for seconds. What waits for
+            # others goes first, the last of it before the first, so that none is let go here.
+            for flight in (*reversed(engine.held()), *engine.due_unloaded()):
+                if not valve.admits(flight.shot):
+                    engine.leave_out(flight)
             for lane in engine.lanes.values():
                 for flight in lane.cull(valve.admits):
-                    engine.leave_out(flight)
-            for flight in engine.due_unloaded():
-                if not valve.admits(flight.shot):
                     engine.leave_out(flight)
         self._turn_soon()
 

@@ -38,6 +38,7 @@ class Ledger:
         self.cookies_removed = 0
         self.status: Counter[int] = Counter()
         self.differing = 0
+        self.unordered: Counter[str] = Counter()
         self.lag_by_cause = {cause: Histogram() for cause in LAG_CAUSES}
         self.latency = Histogram()
 
@@ -78,6 +79,7 @@ class Ledger:
             "shed": dict(self.shed),
             "unsent": self.unsent,
             "unreadable": self.unreadable,
+            "unordered": self.unordered.total(),
             "status": self.status_classes(),
             "lag_ms": times(self.lag, 50, 99),
             "latency_ms": times(self.latency, 50, 90, 99),

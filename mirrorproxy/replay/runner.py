@@ -26,6 +26,7 @@ from mirrorproxy.replay.intake import IntakeLike
 from mirrorproxy.replay.knob import Knob
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.limits import Limits
+from mirrorproxy.replay.order import Order
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.bodies import BodyError, read_body
 from mirrorproxy.sources.events import Unreadable
@@ -37,9 +38,10 @@ _BODY_READERS = 8
 class Runner:
     """One replay; `run` it once, inside an event loop.
 
-    limits: by target. with_body: puts a body that lies apart into its shot, or
-    says why the shot cannot be sent. on_unreadable: hears of body objects that
-    cannot be read. drain_s: how long answers are waited for after `stop`.
+    limits: by target. order: of sessions, None to keep none. with_body: puts a
+    body that lies apart into its shot, or says why the shot cannot be sent.
+    on_unreadable: hears of body objects that cannot be read. drain_s: how long
+    answers are waited for after `stop`.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Runner:
         ledger: Ledger,
         *,
         speed: float,
+        order: Order | None = None,
         with_body: Callable[[Shot, bytes], Shot | str],
         report: Callable[[Outcome], None] | None,
         on_unreadable: Callable[[Unreadable], None],
@@ -76,6 +79,7 @@ class Runner:
             limits,
             ledger,
             speed=speed,
+            order=order,
             clock_s=time.monotonic,
             wall_us=wall_us() - time.monotonic_ns() // 1000,
             send=self._send,

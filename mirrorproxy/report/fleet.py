@@ -28,6 +28,7 @@ class WorkerLedger(msgspec.Struct, frozen=True, kw_only=True):
     shed: dict[str, Count]
     unsent: Count
     unreadable: Count = 0
+    unordered: Count = 0
     status: dict[str, Count] = {}
     lag_ms: dict[str, float | None] = {}
     latency_ms: dict[str, float | None] = {}
@@ -104,6 +105,7 @@ _NUMBERS = (
     "answered",
     "unsent",
     "unreadable",
+    "unordered",
 )
 _COUNTS = ("skipped", "failed", "shed", "status")
 _TIMES = ("lag_ms", "latency_ms")

@@ -6,13 +6,16 @@ plain values, the ledger as `--json` prints it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mirrorproxy.marks import parse_fingerprint
 from mirrorproxy.report.printable import printable
 from mirrorproxy.units import format_duration
 
 SHOWN_UNREADABLE = 20
+SHOWN_SHARED = 5
 
 _HINTS = {
     "no credential": "requests with a sealed credential need another one for the target: "
@@ -33,7 +36,8 @@ class Details(NamedTuple):
     seconds: how long the replay took, None where several are added up.
     lag_by_cause: cause -> the ledger's form of percentiles, in milliseconds.
     left_out: target -> exchanges that were sent to other targets only, for want
-    of a credential.
+    of a credential. shared: session key -> shots that went without order, as the
+    key is no single user's.
     """
 
     seconds: float | None
@@ -42,9 +46,10 @@ class Details(NamedTuple):
     cookies_removed: int
     lag_by_cause: Mapping[str, Mapping[str, float | None]]
     left_out: Mapping[str, int]
+    shared: Mapping[str, int]
 
 
-NO_DETAILS = Details(None, 0, 0, 0, {}, {})
+NO_DETAILS = Details(None, 0, 0, 0, {}, {}, {})
 
 
 def summary_lines(ledger: Mapping[str, Any], details: Details) -> list[str]:
@@ -67,6 +72,7 @@ def summary_lines(ledger: Mapping[str, Any], details: Details) -> list[str]:
         ("shed", _counts(ledger["shed"])),
         ("latency", _times(ledger["latency_ms"])),
         ("lag", _lag(ledger["lag_ms"], details.lag_by_cause)),
+        ("order", _unordered(ledger["unordered"], details.shared)),
         ("late", f"{details.late:,} came behind their turn" if details.late else ""),
         ("cookies", _cookies(details.cookies_removed)),
         ("left out", _counts(details.left_out)),
@@ -147,6 +153,27 @@ def _lag(
 
 def _cookies(removed: int) -> str:
     return f"{removed:,} taken out: sealed, without a replacement" if removed else ""
+
+
+def _unordered(shots: int, shared: Mapping[str, int]) -> str:
+    if not shots:
+        return ""
+    most = sorted(shared.items(), key=lambda item: (-item[1], item[0]))[:SHOWN_SHARED]
+    keys = ", ".join(f"{session_name(key)} {count:,}" for key, count in most)
+    more = f", and {len(shared) - len(most):,} more" if len(shared) > len(most) else ""
+    return f"{shots:,} went without: more than one user's ({keys}{more})"
+
+
+def session_name(key: str) -> str:
+    """Return what a session is called where it may be read by anybody.
+
+    A fingerprint or an address as it is; of what may be a user's own value a hash.
+    """
+    key = key.partition("\0")[0]
+    if key.startswith("client:") or parse_fingerprint(key):
+        return printable(key)
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=4)
+    return f"session {digest.hexdigest()}"
 
 
 def _ms(value: float | None) -> str:

@@ -169,6 +169,7 @@ def _shot(
         duration_us=exchange.duration_us,
         status=None if exchange.response is None else exchange.response.status,
         failure=exchange.failure,
+        machine=exchange.node.partition("/")[0],
         cookies_removed=removed,
         replacements=dict(replacement.values) if replacement and request.body_ref else {},
     )

@@ -30,7 +30,12 @@ from mirrorproxy.rules.schema import (
     Target,
     Use,
 )
-from mirrorproxy.rules.session import SessionKey, compile_session
+from mirrorproxy.rules.session import (
+    SessionKey,
+    SessionOrder,
+    compile_order,
+    compile_session,
+)
 
 MAX_PERCENT = 10_000
 _MAX_INDEX = 1024
@@ -85,6 +90,7 @@ _Candidate = tuple[tuple[str, ...], FactsTest | None, Decision]
 class RuleSet:
     """Compiled rules and targets.
 
+    order: what of a session waits for what.
     sends_logged_credentials: whether credentials that an access log holds in the
     clear may be sent as they are.
     """
@@ -97,8 +103,10 @@ class RuleSet:
         session_key: SessionKey,
         *,
         sends_logged_credentials: bool = False,
+        order: SessionOrder = SessionOrder(),  # noqa: B008 - frozen
     ) -> None:
         self.targets = targets
+        self.order = order
         self.session_key = session_key
         self.sends_logged_credentials = sends_logged_credentials
         self._rules = tuple(rules)
@@ -189,6 +197,10 @@ def compile_rules(file: RuleFile, read_table: ReadTable = _no_tables) -> RuleSet
         unmatched,
         compile_session(session.by, ("defaults", "session", "by")),
         sends_logged_credentials=file.defaults.logged_credentials == "send",
+        order=compile_order(
+            session,
+            fans_out=any(len(decision.targets) > 1 for _, decision in rules),
+        ),
     )
 
 

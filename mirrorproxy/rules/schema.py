@@ -151,9 +151,15 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Session(Struct, frozen=True, forbid_unknown_fields=True):
-    """What makes two requests one session: the first of these that a request has."""
+    """What makes two requests one session, and what of a session waits for what.
+
+    by: the first of these that a request has. order: among all targets, or of
+    each by itself; by default of each if a rule sends to several at once.
+    """
 
     by: list[str] = field(default_factory=lambda: ["credential", "client"])
+    order: Literal["session", "target", "off"] | UnsetType = UNSET
+    on_failure: Literal["continue", "skip_session"] = "continue"
 
 
 class Defaults(Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from support.consul import ConsulMissing, find_consul
+from support.ministack import Ministack, MinistackMissing, require_ministack
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -68,3 +69,16 @@ def consul_program() -> str:
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI must have Consul: {missing}", pytrace=False)
         pytest.skip(f"no Consul: {missing}")
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ministack]:
+    """S3, SQS and SNS over the network; without them a test is skipped, but fails in CI."""
+    try:
+        require_ministack()
+    except MinistackMissing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must have the AWS emulator: {missing}", pytrace=False)
+        pytest.skip(f"no AWS emulator: {missing}")
+    with Ministack(tmp_path_factory.mktemp("ministack")) as running:
+        yield running

@@ -15,7 +15,8 @@ from mirrorproxy import yamlfile
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.rules.patterns import Fault, KeyPath
 from mirrorproxy.rules.ruleset import RuleSet, compile_rules
-from mirrorproxy.rules.schema import AuthEntry, Basic, RuleFile, Target, Use
+from mirrorproxy.rules.schema import AuthEntry, RuleFile, Target
+from mirrorproxy.rules.schema_auth import Basic, Use
 
 MAX_SECRET_FILE_BYTES = 1 << 20
 MAX_TABLE_BYTES = 256 << 20

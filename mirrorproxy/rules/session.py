@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from mirrorproxy.headers import SESSION_COOKIE, values
 from mirrorproxy.record import Credential, Exchange
-from mirrorproxy.rules.auth import claim_texts
+from mirrorproxy.rules.offers import claim_texts
 from mirrorproxy.rules.patterns import Fault, KeyPath
 
 SessionKey = Callable[[Exchange], str]

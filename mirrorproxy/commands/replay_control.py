@@ -132,6 +132,8 @@ class ReplayReports:
                 shed=ledger.shed,
                 unsent=ledger.unsent,
                 unreadable=ledger.unreadable,
+                token_requests=ledger.token_requests,
+                resent=ledger.resent,
                 in_flight=self._runner.engine.in_flight,
                 lag_s=_quantiles(ledger.lag),
                 latency_s=_quantiles(ledger.latency),

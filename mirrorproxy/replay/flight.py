@@ -28,8 +28,8 @@ class Flight(Receiver):
     due_s, sent_s: on the replay's monotonic clock; sent_s is 0 before. head:
     the request's, as bytes. size: what it takes of memory, in bytes, about,
     without a body that lies apart; loaded_bytes: that body. lag_cause: why it
-    will leave late, if it does; lag_us: how late it left. is_loaded: whether its body is at hand;
-    is_overdue: whether it was not when its turn came.
+    will leave late, if it does; lag_us: how late it left. is_loaded: whether its body and
+    credential are at hand; is_overdue: whether it was not when its turn came.
     status: of the answer's head, once it came.
     """
 
@@ -60,7 +60,7 @@ class Flight(Receiver):
         self.sent_s = 0.0
         self.lag_us = 0
         self.lag_cause: LagCause = "sender"
-        self.is_loaded = shot.body_ref is None
+        self.is_loaded = shot.body_ref is None and not shot.wants
         self.is_overdue = False
         self.status = 0
 

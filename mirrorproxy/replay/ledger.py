@@ -36,6 +36,9 @@ class Ledger:
         self.late = 0
         self.left_out: Counter[str] = Counter()
         self.cookies_removed = 0
+        # Requests that are no shots: for credentials, and shots sent again with another one.
+        self.token_requests: Counter[str] = Counter()
+        self.resent = 0
         self.status: Counter[int] = Counter()
         self.differing = 0
         self.lag_by_cause = {cause: Histogram() for cause in LAG_CAUSES}
@@ -78,6 +81,8 @@ class Ledger:
             "shed": dict(self.shed),
             "unsent": self.unsent,
             "unreadable": self.unreadable,
+            "token_requests": dict(self.token_requests),
+            "resent": self.resent,
             "status": self.status_classes(),
             "lag_ms": times(self.lag, 50, 99),
             "latency_ms": times(self.latency, 50, 90, 99),

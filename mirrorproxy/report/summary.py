@@ -66,6 +66,7 @@ def summary_lines(ledger: Mapping[str, Any], details: Details) -> list[str]:
         ("late", f"{details.late:,} came behind their turn" if details.late else ""),
         ("cookies", _cookies(details.cookies_removed)),
         ("left out", _counts(details.left_out)),
+        ("tokens", _tokens(ledger)),
         ("unreadable", f"{ledger['unreadable']:,}" if ledger["unreadable"] else ""),
         ("ledger", "balanced" if ledger["balanced"] else "DOES NOT BALANCE"),
         ("took", format_duration(details.seconds)),
@@ -143,6 +144,13 @@ def _lag(
 
 def _cookies(removed: int) -> str:
     return f"{removed:,} taken out: sealed, without a replacement" if removed else ""
+
+
+def _tokens(ledger: Mapping[str, Any]) -> str:
+    counts = _counts(ledger.get("token_requests", {}))
+    resent = ledger.get("resent", 0)
+    again = f"{resent:,} shots sent again with a fresh one" if resent else ""
+    return "; ".join(text for text in (counts, again) if text)
 
 
 def _ms(value: float | None) -> str:

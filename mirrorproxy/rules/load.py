@@ -13,6 +13,7 @@ import msgspec
 
 from mirrorproxy import yamlfile
 from mirrorproxy.errors import ConfigError
+from mirrorproxy.rules.csv_table import read_csv
 from mirrorproxy.rules.patterns import Fault, KeyPath
 from mirrorproxy.rules.ruleset import RuleSet, compile_rules
 from mirrorproxy.rules.schema import AuthEntry, RuleFile, Target
@@ -97,9 +98,11 @@ def _read_text(path: Path) -> str:
 def _read_table(
     path: Path, environ: Mapping[str, str], rules: yamlfile.Document, at: KeyPath
 ) -> Mapping[str, str | Basic]:
-    """Return the entries of a table file: one mapping, in YAML or JSON."""
+    """Return the entries of a table file: one mapping, in YAML or JSON, or a CSV file."""
     if not path.is_file():
         raise rules.error(f"the file {path} cannot be read: no such file", at)
+    if path.suffix.lower() == ".csv":
+        return read_csv(path, max_bytes=MAX_TABLE_BYTES, max_entries=MAX_TABLE_ENTRIES)
     document = yamlfile.load(
         path, name=str(path), max_bytes=MAX_TABLE_BYTES, max_nodes=MAX_TABLE_ENTRIES
     )

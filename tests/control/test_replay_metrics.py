@@ -10,6 +10,7 @@ def scrape(**changes: object) -> str:
         "run": "r1", "version": "1", "started_us": 1_700_000_000_500_000, "duplicates": 1,
         "skipped": {"rule": 2}, "selected": 3, "planned": 4, "answered": {"2xx": 5},
         "failed": {"reset": 6}, "shed": {"max_lag": 7}, "unsent": 8, "unreadable": 9,
+        "token_requests": {"granted": 11}, "resent": 12,
         "in_flight": 10, "lag_s": {"0.99": 0.0015}, "latency_s": {}, "rate_percent": 12.5,
         "state": "pause",
     }  # fmt: skip
@@ -35,6 +36,10 @@ def test_every_number_is_shown():
         'mirrorproxy_replay_failed_total{kind="reset"} 6',
         'mirrorproxy_replay_shed_total{reason="max_lag"} 7',
         'mirrorproxy_replay_shed_total{reason="rate"} 0',
+        'mirrorproxy_replay_token_requests_total{result="failed"} 0',
+        'mirrorproxy_replay_token_requests_total{result="granted"} 11',
+        'mirrorproxy_replay_token_requests_total{result="refused"} 0',
+        "mirrorproxy_replay_resent_total 12",
         "mirrorproxy_replay_unsent_total 8",
         "mirrorproxy_replay_in_flight 10",
         'mirrorproxy_replay_lag_seconds{quantile="0.99"} 0.0015',

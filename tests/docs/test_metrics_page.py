@@ -42,6 +42,8 @@ def shown() -> list[tuple[str, str, str, str]]:
             shed={},
             unsent=0,
             unreadable=0,
+            token_requests={},
+            resent=0,
             in_flight=0,
             lag_s={"0.5": 0},
             latency_s={"0.5": 0},

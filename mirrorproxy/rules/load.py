@@ -1,11 +1,12 @@
 """Reading rule files: from a path to compiled rules, every mistake at its line.
 
-The only module of `rules` that opens files: the rule file itself, those that
-``${file:PATH}`` and tables name. Relative names start at the rule file's folder.
+Opens the rule file itself, and those that ``${file:PATH}`` and tables name. Relative
+names start at the rule file's folder. `aws_secrets` reads what lies elsewhere.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import msgspec
 
 from mirrorproxy import yamlfile
 from mirrorproxy.errors import ConfigError
+from mirrorproxy.rules.aws_secrets import read_secret
 from mirrorproxy.rules.csv_table import read_csv
 from mirrorproxy.rules.patterns import Fault, KeyPath
 from mirrorproxy.rules.ruleset import RuleSet, compile_rules
@@ -57,7 +59,7 @@ def rules_of(
     bearer: str | None = None,
 ) -> RuleSet:
     """Return the rules of a document; folder is where relative file names start."""
-    expanded = yamlfile.expand(document, environ, lambda name: _read_text(folder / name))
+    expanded = _expanded(document, folder, environ)
     file = yamlfile.convert(expanded, RuleFile)
     file = _with_options(file, target_url, bearer)
 
@@ -87,6 +89,17 @@ def _with_options(file: RuleFile, target_url: str | None, bearer: str | None) ->
     return msgspec.structs.replace(file, targets={name: target})
 
 
+def _expanded(
+    document: yamlfile.Document, folder: Path, environ: Mapping[str, str]
+) -> yamlfile.Document:
+    return yamlfile.expand(
+        document,
+        environ,
+        lambda name: _read_text(folder / name),
+        functools.cache(read_secret),
+    )
+
+
 def _read_text(path: Path) -> str:
     with path.open("rb") as file:
         data = file.read(MAX_SECRET_FILE_BYTES + 1)
@@ -109,5 +122,5 @@ def _read_table(
     if document.data is None:
         return {}
     folder = path.parent
-    expanded = yamlfile.expand(document, environ, lambda name: _read_text(folder / name))
+    expanded = _expanded(document, folder, environ)
     return yamlfile.convert(expanded, dict[str, str | Basic])

@@ -49,5 +49,5 @@ def test_every_number_is_shown():
 def test_a_replay_that_has_sent_nothing_has_its_metrics():
     """Nothing was timed, so there is nothing to show, and the text is still whole."""
     text = scrape(lag_s={}, answered={}, failed={}, shed={}, skipped={})
-    assert text.count("# HELP ") == text.count("# TYPE ") == 16
+    assert text.count("# HELP ") == text.count("# TYPE ") == 18
     assert text.endswith("\n")

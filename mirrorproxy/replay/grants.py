@@ -112,7 +112,7 @@ def _token(url: str, answer: Answer) -> Token:
         raise refusal(url, answer, _error_of(answer.body))
     granted = _decoded(answer.body)
     if granted is None:
-        raise TokenError(f"{host_of(url)}: the answer holds no access_token")
+        raise TokenError(f"{host_of(url)}: the answer holds no access_token", is_final=True)
     return Token(granted.access_token, granted.expires_in, granted.refresh_token)
 
 

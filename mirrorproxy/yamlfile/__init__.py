@@ -314,7 +314,8 @@ def convert(document: Document, type_: type[T]) -> T:
         return msgspec.convert(document.data, type_, strict=False, dec_hook=_parse)
     except msgspec.ValidationError as error:
         message, path = explain(error, document.data, type_, _parse)
-        raise document.error(message, path) from error
+    # Outside of the handler: msgspec's own text may repeat a value.
+    raise document.error(message, path)
 
 
 def _parse(type_: type, value: object) -> object:

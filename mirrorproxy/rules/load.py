@@ -7,7 +7,7 @@ names start at the rule file's folder. `aws_secrets` reads what lies elsewhere.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,9 @@ from mirrorproxy.rules.patterns import Fault, KeyPath
 from mirrorproxy.rules.ruleset import RuleSet, compile_rules
 from mirrorproxy.rules.schema import AuthEntry, RuleFile, Target
 from mirrorproxy.rules.schema_auth import Basic, Use
+
+ReadStored = Callable[[str, str], str]
+"""Returns a secret, given the store and the name. Raises ValueError."""
 
 MAX_SECRET_FILE_BYTES = 1 << 20
 MAX_TABLE_BYTES = 256 << 20
@@ -57,14 +60,20 @@ def rules_of(
     *,
     target_url: str | None = None,
     bearer: str | None = None,
+    read_stored: ReadStored = read_secret,
 ) -> RuleSet:
-    """Return the rules of a document; folder is where relative file names start."""
-    expanded = _expanded(document, folder, environ)
+    """Return the rules of a document; folder is where relative file names start.
+
+    read_stored: for ``${secretsmanager:NAME}`` and ``${ssm:NAME}``, see `aws_secrets`.
+    """
+    # A secret that a table names a thousand times is asked for once.
+    read_stored = functools.cache(read_stored)
+    expanded = _expanded(document, folder, environ, read_stored)
     file = yamlfile.convert(expanded, RuleFile)
     file = _with_options(file, target_url, bearer)
 
     def read_table(name: str, at: KeyPath) -> Mapping[str, str | Basic]:
-        return _read_table(folder / name, environ, expanded, at)
+        return _read_table(folder / name, environ, read_stored, expanded, at)
 
     try:
         return compile_rules(file, read_table)
@@ -90,13 +99,16 @@ def _with_options(file: RuleFile, target_url: str | None, bearer: str | None) ->
 
 
 def _expanded(
-    document: yamlfile.Document, folder: Path, environ: Mapping[str, str]
+    document: yamlfile.Document,
+    folder: Path,
+    environ: Mapping[str, str],
+    read_stored: ReadStored,
 ) -> yamlfile.Document:
     return yamlfile.expand(
         document,
         environ,
         lambda name: _read_text(folder / name),
-        functools.cache(read_secret),
+        read_stored,
     )
 
 
@@ -109,7 +121,11 @@ def _read_text(path: Path) -> str:
 
 
 def _read_table(
-    path: Path, environ: Mapping[str, str], rules: yamlfile.Document, at: KeyPath
+    path: Path,
+    environ: Mapping[str, str],
+    read_stored: ReadStored,
+    rules: yamlfile.Document,
+    at: KeyPath,
 ) -> Mapping[str, str | Basic]:
     """Return the entries of a table file: one mapping, in YAML or JSON, or a CSV file."""
     if not path.is_file():
@@ -124,5 +140,5 @@ def _read_table(
     if document.data is None:
         return {}
     folder = path.parent
-    expanded = _expanded(document, folder, environ)
+    expanded = _expanded(document, folder, environ, read_stored)
     return yamlfile.convert(expanded, dict[str, str | Basic])

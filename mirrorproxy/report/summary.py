@@ -18,6 +18,8 @@ _HINTS = {
     "no credential": "requests with a sealed credential need another one for the target: "
     "--auth-env NAME, or auth: in the rules (auth: none leaves it out); one in a body needs a "
     "table",
+    "no token": "their credentials could not be had; the warnings above say why "
+    "(docs/credentials.md)",
     "no rule": "no rule takes these; defaults: {unmatched: send} sends them too",
     "replayed traffic": "these were sent by a replay, and are never sent again",
     "omitted": "their bodies could not be sealed in place, so they were not recorded",
@@ -73,7 +75,9 @@ def summary_lines(ledger: Mapping[str, Any], details: Details) -> list[str]:
     ]
     lines = [f"{name:<11} {text}" for name, text in rows if text]
     lines += [
-        f"hint: {reason}: {_HINTS[reason]}" for reason in ledger["skipped"] if reason in _HINTS
+        f"hint: {reason}: {_HINTS[reason]}"
+        for reason in (*ledger["skipped"], *ledger["shed"])
+        if reason in _HINTS
     ]
     if not ledger["read"]:
         lines.append(f"hint: {nothing_read(is_damaged=bool(ledger['unreadable']))}")

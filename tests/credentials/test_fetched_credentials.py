@@ -51,12 +51,12 @@ def test_the_password_grant_gives_each_user_a_token(replay, endpoint, target, tm
     )
     captured = [bearer(0), bearer(1, token=2), bearer(2, "ben"), bearer(3, "eve")]
     _, ledger, _ = replay(captured, auth)
-    assert sent(target) == [
+    assert sorted(sent(target)) == [
         "Bearer tok-ann@staging-1",
         "Bearer tok-ann@staging-1",
-        "Bearer tok-ben@staging-2",
+        "Bearer tok-ben@staging-1",
     ]
-    assert endpoint.asked[0].fields == {
+    assert next(one.fields for one in endpoint.asked if "ann" in one.text) == {
         "grant_type": "password", "username": "ann@staging", "password": "pa",
         "client_id": "app", "client_secret": "s",
     }  # fmt: skip
@@ -141,7 +141,7 @@ def test_users_without_a_token_do_not_hold_up_others(replay, endpoint, target):
         f" users: {{by: subject, entries: {{{entries}}}}}}}}}}}]"
     )
     _, ledger, _ = replay([bearer(n, "ann" if n % 2 else "ben") for n in range(10)], auth)
-    assert sent(target) == ["Bearer tok-ben-2"] * 5 or sent(target) == ["Bearer tok-ben-1"] * 5
+    assert sent(target) == ["Bearer tok-ben-1"] * 5
     assert ledger["shed"] == {"no token": 5}
 
 
@@ -269,6 +269,24 @@ def test_a_function_fills_in_a_sealed_field(replay, target, tmp_path, monkeypatc
     )  # fmt: skip
     replay([one], "[{when: {in: body}, use: {call: 'fields:password'}}]")
     assert target.requests[0].body == b'{"user":{"name":"ann"},"password":"p\\"password"}'
+
+
+def test_a_body_that_lies_apart_is_filled_in_too(replay, target, tmp_path, monkeypatch):
+    """It is read while the credential is fetched, and sent with its own length."""
+    (tmp_path / "apart.py").write_text("def password(asked):\n    return 'staging'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    one = exchange(
+        0, "POST", "/login", [("Host", "h"), ("Content-Type", "application/json")],
+        credentials=[Credential("body", "password", fingerprint(9))],
+    )  # fmt: skip
+    one.request.body_ref, one.request.body_bytes = f"bodies/2023/11/14/22/{0:032x}", 99
+    body = tmp_path / "capture" / one.request.body_ref
+    body.parent.mkdir(parents=True)
+    body.write_text(SEALED_PASSWORD)
+    status, _, said = replay([one], "[{when: {in: body}, use: {call: 'apart:password'}}]")
+    assert (status, said) == (0, "")
+    assert target.requests[0].body == b'{"user":{"name":"ann"},"password":"staging"}'
+    assert target.requests[0].header(b"content-length") == b"44"
 
 
 def test_a_password_per_user_is_found_by_another_field(replay, target):

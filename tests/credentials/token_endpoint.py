@@ -6,6 +6,7 @@ import asyncio
 import base64
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote_plus
@@ -31,6 +32,7 @@ class TokenEndpoint:
 
     def __init__(self, answer: Callable[[Asked], Answer] | None = None) -> None:
         self.asked: list[Asked] = []
+        self.granted: Counter[str] = Counter()
         self.answer = answer or self.grant
         self.lifetime: float | None = 3600
         self.delay_s = 0.0
@@ -43,7 +45,8 @@ class TokenEndpoint:
     def grant(self, asked: Asked) -> Answer:
         """Give a token that says whose it is and which one."""
         who = asked.fields.get("username") or asked.fields.get("refresh_token") or "all"
-        body: dict[str, object] = {"access_token": f"tok-{who}-{len(self.asked)}"}
+        self.granted[who] += 1
+        body: dict[str, object] = {"access_token": f"tok-{who}-{self.granted[who]}"}
         if self.lifetime is not None:
             body["expires_in"] = self.lifetime
         return 200, body, {}

@@ -30,7 +30,7 @@ REJECTED_S = 30.0
 _AT_ONCE = 8
 _BASE_S, _CAP_S = 0.5, 30.0
 _FINAL_BASE_S, _FINAL_CAP_S = 5.0, 300.0
-_MARGIN_S, _MARGIN_SHARE = 1.0, 0.05
+_MARGIN_S, _MARGIN_SHARE = 1.0, 0.1
 """What is left of a lifetime for a shot on its way."""
 
 Then = Callable[[bool], None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -107,6 +108,7 @@ def pages(process: subprocess.Popen[str], said: list[str]) -> list[str]:
     """What a running replay shows, once it has sent what it can."""
     while not (found := re.search(r"http://127\.0\.0\.1:\d+", said[-1] if said else "")):
         said.append(process.stderr.readline())
+        assert said[-1], said  # it ended
     url = found[0]
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -156,10 +158,12 @@ def test_no_secret_is_in_any_file_page_or_line(tmp_path, endpoint, target):
         )
     )  # fmt: skip
     said: list[str] = []
+    paths = [str(work), *filter(None, [os.environ.get("PYTHONPATH")])]
     with subprocess.Popen(
         [sys.executable, "-m", "mirrorproxy", "replay", "capture", "access.log", "--rules",
          "rules.yaml", "--admin", "127.0.0.1:0", "--out", str(made / "out"), "--max-lag", "never"],
-        cwd=work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=work, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         try:
             said += pages(process, said)

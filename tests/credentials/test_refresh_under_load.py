@@ -13,8 +13,9 @@ from server import write_capture
 
 RATE = 2000
 SECONDS = 5
-LIFETIME_S = 2.0
-REFRESH_BEFORE_S = 0.5
+# A machine that stands still for a second makes shots arrive late, not leave late.
+LIFETIME_S = 4.0
+REFRESH_BEFORE_S = 2.0
 
 PROGRAM = Path(__file__).with_name("token_target.py")
 
@@ -59,6 +60,6 @@ def test_one_request_for_each_expiry_and_no_shot_with_an_expired_token(tmp_path,
     # One request for each token, and none before the one it follows is about to end.
     # (The last may still be on its way when the replay is over.)
     assert 0 <= saw["token_requests"] - ledger["token_requests"]["granted"] <= 1
-    assert saw["token_requests"] >= SECONDS // LIFETIME_S
+    assert saw["token_requests"] >= 2
     assert saw["most_at_once"] == 1
     assert min(saw["gaps_s"]) >= LIFETIME_S - REFRESH_BEFORE_S - 0.1

@@ -17,9 +17,9 @@ from msgspec import UNSET
 
 from mirrorproxy.marks import mark_of
 from mirrorproxy.record import Credential, Exchange
-from mirrorproxy.rules.fields import field_text
 from mirrorproxy.rules.patterns import Fault, KeyPath
 from mirrorproxy.rules.schema_auth import Basic, Table, Use
+from mirrorproxy.rules.user_field import field_text
 from mirrorproxy.shot import Want
 
 Entries = Mapping[str, str | Basic]

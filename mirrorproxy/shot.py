@@ -6,9 +6,25 @@ sends them. A shot never holds anything sealed.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
-from mirrorproxy.record import HeaderList
+from mirrorproxy.record import Credential, HeaderList
+
+
+class Want(NamedTuple):
+    """A value that is only known when the shot is sent, such as a token that expires.
+
+    placeholder: what stands in the shot until then. source: where the value is
+    to be had, see `rules.late`. key: what it is kept by there: one for a user, or
+    "" for everybody. credential: the captured one that it takes the place of; sealed.
+    """
+
+    placeholder: str
+    source: str
+    key: str
+    credential: Credential
 
 
 class Shot(msgspec.Struct, gc=False):
@@ -29,7 +45,8 @@ class Shot(msgspec.Struct, gc=False):
     clock of machine.
     status: production's; None when production gave none or none was seen
     (failure then says why, if it is known).
-    replacements: the bare value for a mark in the body object; secret.
+    replacements: the bare value for a mark in the body object; secret. wants: what is
+    put in when it is sent; is_late_in_head: it stands in headers alone, cookies aside.
     cookies_removed: sealed cookies without a replacement that were taken out.
     due_s: when to send it, in seconds on the replay's monotonic clock.
     """
@@ -54,4 +71,6 @@ class Shot(msgspec.Struct, gc=False):
     replacements: dict[str, str] = {}
     cookies_removed: int = 0
     machine: str = ""
+    wants: tuple[Want, ...] = ()
+    is_late_in_head: bool = False
     due_s: float = 0.0

@@ -26,10 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from mirrorproxy.commands.decoding import Decoder, Told
+from mirrorproxy.commands.replay_credentials import fetched_credentials
 from mirrorproxy.commands.replay_options import Settings, add_parser, settings_of
 from mirrorproxy.commands.replay_source import Opened, open_source
 from mirrorproxy.errors import ConfigError, MirrorproxyError
 from mirrorproxy.outcome import Outcome
+from mirrorproxy.replay.credentials import Credentials
 from mirrorproxy.replay.guard import ProductionGuard
 from mirrorproxy.replay.intake import Intake
 from mirrorproxy.replay.ledger import Ledger, times
@@ -37,6 +39,7 @@ from mirrorproxy.replay.neighbours import Neighbours
 from mirrorproxy.replay.order import FORGOTTEN, Order
 from mirrorproxy.replay.outcomes import OutcomeFile
 from mirrorproxy.replay.runner import Runner
+from mirrorproxy.replay.unmapped import Unmapped
 from mirrorproxy.replay.verdict import exit_status
 from mirrorproxy.report.summary import (
     SHOWN_UNREADABLE,
@@ -45,6 +48,7 @@ from mirrorproxy.report.summary import (
     summary_lines,
     unreadable_lines,
 )
+from mirrorproxy.report.unmapped_text import unmapped_lines
 from mirrorproxy.rules.plan import plan, with_body
 from mirrorproxy.sources.events import Unreadable
 from mirrorproxy.sources.feed import Reader
@@ -90,7 +94,10 @@ def run(args: argparse.Namespace) -> int:
             look_ahead=guard.check,
             decode=decode,
         )
-        planner = partial(plan, rules=settings.rules, seed=args.seed, run=settings.run)
+        unmapped = Unmapped()
+        planner = unmapped.watching(
+            partial(plan, rules=settings.rules, seed=args.seed, run=settings.run)
+        )
         intake = Intake(opened.chosen(merge), planner, ledger, unreadable.add)
         report = outcomes.add if outcomes else None
         started_s = time.monotonic()
@@ -98,11 +105,11 @@ def run(args: argparse.Namespace) -> int:
         seconds = time.monotonic() - started_s
     if error is not None and not ledger.sent:
         raise error
-    _print_result(args, ledger, unreadable, seconds)
+    _print_result(args, ledger, unreadable, unmapped, seconds)
     if error is not None:
         raise error
     if args.out is not None:
-        _write_ledger(Path(args.out), ledger)
+        _write_ledger(Path(args.out), ledger, unmapped)
     if outcomes is not None and outcomes.error is not None:
         raise MirrorproxyError(f"{args.out}/outcomes.jsonl: {outcomes.error.strerror}")
     return exit_status(ledger, settings.fail_on)
@@ -122,6 +129,10 @@ def _replay(
 
     async def replay() -> None:
         loop = asyncio.get_running_loop()
+        async with fetched_credentials(settings, ledger, _tell) as credentials:
+            await run_with(loop, credentials)
+
+    async def run_with(loop: asyncio.AbstractEventLoop, credentials: Credentials | None) -> None:
         runner = Runner(
             intake,
             settings.limits,
@@ -134,6 +145,7 @@ def _replay(
             drain_s=_DRAIN_S,
             tls=settings.tls,
             delay_s=opened.delay_s,
+            credentials=credentials,
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, runner.stop)
@@ -259,20 +271,28 @@ def _open_outcomes(out: str | None) -> OutcomeFile | None:
         raise ConfigError(f"{out}: {error.strerror}", file="--out") from error
 
 
-def _write_ledger(out: Path, ledger: Ledger) -> None:
+def _write_ledger(out: Path, ledger: Ledger, unmapped: Unmapped) -> None:
     try:
-        (out / "ledger.json").write_text(json.dumps(ledger.to_json(), indent=1) + "\n")
+        (out / "ledger.json").write_text(json.dumps(_shown(ledger, unmapped), indent=1) + "\n")
     except OSError as error:
         raise MirrorproxyError(f"{out}/ledger.json: {error.strerror}") from error
 
 
+def _shown(ledger: Ledger, unmapped: Unmapped) -> dict[str, object]:
+    return ledger.to_json() | {"unmapped": unmapped.to_json()}
+
+
 def _print_result(
-    args: argparse.Namespace, ledger: Ledger, unreadable: _Unreadable, seconds: float
+    args: argparse.Namespace,
+    ledger: Ledger,
+    unreadable: _Unreadable,
+    unmapped: Unmapped,
+    seconds: float,
 ) -> None:
     for line in unreadable_lines(unreadable.shown, unreadable.total):
         _say(line, sys.stderr)
     if args.json:
-        _say(json.dumps(ledger.to_json()), sys.stdout)
+        _say(json.dumps(_shown(ledger, unmapped)), sys.stdout)
         return
     details = Details(
         seconds=seconds,
@@ -285,8 +305,12 @@ def _print_result(
         left_out=ledger.left_out,
         shared={key: shots for key, shots in ledger.unordered.items() if key != FORGOTTEN},
     )
-    for line in summary_lines(ledger.to_json(), details):
+    for line in (*summary_lines(ledger.to_json(), details), *unmapped_lines(unmapped.rows())):
         _say(line, sys.stdout)
+
+
+def _tell(message: str) -> None:
+    _say(message, sys.stderr)
 
 
 def _warn(message: str) -> None:

@@ -140,6 +140,8 @@ class ReplayReports:
                 unreadable=ledger.unreadable,
                 unordered=ledger.unordered.total(),
                 held=self._runner.engine.held_count,
+                token_requests=ledger.token_requests,
+                resent=ledger.resent,
                 in_flight=self._runner.engine.in_flight,
                 lag_s=_quantiles(ledger.lag),
                 latency_s=_quantiles(ledger.latency),

@@ -14,6 +14,7 @@ from mirrorproxy.control.exposition import Family, counter, gauge, text_of
 from mirrorproxy.control.words import State
 
 SHED_REASONS = ("rate", "max_lag")
+TOKEN_RESULTS = ("granted", "refused", "failed")
 """Shown from the start, so that the first one of them is seen to come."""
 
 
@@ -38,6 +39,8 @@ class ReplayScrape(msgspec.Struct, frozen=True, kw_only=True):
     unsent: int
     unreadable: int
     unordered: int
+    token_requests: Mapping[str, int]
+    resent: int
     in_flight: int
     held: int
     lag_s: Mapping[str, float]
@@ -85,6 +88,9 @@ def _shots(scrape: ReplayScrape) -> Iterator[Family]:
     yield _by("failed", "kind", "Shots that got no answer.", scrape.failed)
     shed = dict.fromkeys(SHED_REASONS, 0) | dict(scrape.shed)
     yield _by("shed", "reason", "Shots that were due and not sent.", shed)
+    tokens = dict.fromkeys(TOKEN_RESULTS, 0) | dict(scrape.token_requests)
+    yield _by("token_requests", "result", "Requests for credentials of the target.", tokens)
+    yield counter("replay_resent_total", "Shots sent again with a fresh credential.", scrape.resent)
     yield counter("replay_unsent_total", "Shots whose turn never came.", scrape.unsent)
     yield counter(
         "replay_unordered_total",

@@ -240,8 +240,8 @@ class Engine:
             return
         self._apart.unloaded.discard(flight)
         shot.due_s = flight.due_s
-        flight.shot = shot
-        if not write_head(flight):
+        is_same, flight.shot = shot is flight.shot, shot
+        if not (is_same or write_head(flight)):
             self._drop(flight, UNSENDABLE)
             return
         flight.is_loaded = True

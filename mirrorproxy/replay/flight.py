@@ -31,8 +31,8 @@ class Flight(Receiver):
     due_s, sent_s: on the replay's monotonic clock; sent_s is 0 before. head:
     the request's, as bytes. size: what it takes of memory, in bytes, about,
     without a body that lies apart; loaded_bytes: that body. lag_cause: why it
-    will leave late, if it does; lag_us: how late it left. is_loaded: whether its body is at hand;
-    is_overdue: whether it was not when its turn came.
+    will leave late, if it does; lag_us: how late it left. is_loaded: whether its body and
+    credential are at hand; is_overdue: whether it was not when its turn came.
     status: of the answer's head, once it came. Of its session, set by `order`:
     stream: its place is in; place: its number; began_us, ended_us: in
     production; is_held: whether it waits there; freed_s: when that was over, 0 if it never was.
@@ -71,7 +71,7 @@ class Flight(Receiver):
         self.sent_s = 0.0
         self.lag_us = 0
         self.lag_cause: LagCause = "sender"
-        self.is_loaded = shot.body_ref is None
+        self.is_loaded = shot.body_ref is None and not shot.wants
         self.is_overdue = False
         self.status = 0
         self.stream: Stream | None = None

@@ -36,6 +36,9 @@ class Ledger:
         self.late = 0
         self.left_out: Counter[str] = Counter()
         self.cookies_removed = 0
+        # Requests that are no shots: for credentials, and shots sent again with another one.
+        self.token_requests: Counter[str] = Counter()
+        self.resent = 0
         self.status: Counter[int] = Counter()
         self.differing = 0
         self.unordered: Counter[str] = Counter()
@@ -80,6 +83,8 @@ class Ledger:
             "unsent": self.unsent,
             "unreadable": self.unreadable,
             "unordered": self.unordered.total(),
+            "token_requests": dict(self.token_requests),
+            "resent": self.resent,
             "status": self.status_classes(),
             "lag_ms": times(self.lag, 50, 99),
             "latency_ms": times(self.latency, 50, 90, 99),

@@ -20,13 +20,16 @@ from mirrorproxy.http1.origin import Origin
 from mirrorproxy.http1.pool import Pool
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.remembered import Remembered
+from mirrorproxy.replay.credentials import Credentials
 from mirrorproxy.replay.engine import Engine
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.intake import IntakeLike
 from mirrorproxy.replay.knob import Knob
+from mirrorproxy.replay.late_send import LateSender
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.order import Order
+from mirrorproxy.replay.tokens import NO_TOKEN
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.bodies import BodyError, read_body
 from mirrorproxy.sources.events import Unreadable
@@ -41,7 +44,8 @@ class Runner:
     limits: by target. order: of sessions, None to keep none. with_body: puts a
     body that lies apart into its shot, or says why the shot cannot be sent.
     on_unreadable: hears of body objects that cannot be read. drain_s: how long
-    answers are waited for after `stop`.
+    answers are waited for after `stop`. credentials: fetches what shots want
+    that is only known when they are sent.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Runner:
         drain_s: float,
         tls: ssl.SSLContext | None = None,
         delay_s: float | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._with_body = with_body
@@ -88,6 +93,9 @@ class Runner:
             wake=self._wake,
             delay_s=delay_s,
         )
+        self._late = LateSender(
+            credentials, self.engine, ledger, self._request, clock_s=time.monotonic
+        )
         self.knob = Knob(self.engine, time.monotonic, self._turn_soon, self.stop)
 
     async def run(self) -> None:
@@ -101,6 +109,7 @@ class Runner:
             await self._over
         finally:
             self.engine.close()
+            self._late.close()
             if self._next_turn is not None:
                 self._next_turn.cancel()
             await self._pool.close()
@@ -157,19 +166,37 @@ class Runner:
 
     def _send(self, flight: Flight, timeout_s: float | None) -> None:
         shot = flight.shot
+        if shot.wants:
+            self._late.send(flight, timeout_s)
+        else:
+            self._request(flight, flight.head, shot.body, timeout_s)
+
+    def _request(self, flight: Flight, head: bytes, body: bytes, timeout_s: float | None) -> None:
+        shot = flight.shot
         origin = self._origins.get(shot.origin)
         if origin is None:
             origin = self._origins[shot.origin] = Origin(*shot.origin)
         self._pool.request(
-            origin,
-            self._methods[shot.method],
-            flight.head,
-            shot.body,
-            flight,
-            timeout_s=timeout_s,
+            origin, self._methods[shot.method], head, body, flight, timeout_s=timeout_s
         )
 
     def _load(self, flight: Flight) -> None:
+        if flight.shot.wants:
+            self._late.prepare(flight, self._prepared)
+        else:
+            self._load_body(flight)
+
+    def _prepared(self, flight: Flight, is_had: bool) -> None:
+        if not is_had:
+            self.engine.refused(flight, NO_TOKEN)
+        elif flight.shot.body_ref is not None:
+            self._load_body(flight)
+            return
+        else:
+            self.engine.loaded(flight, flight.shot)
+        self._check()
+
+    def _load_body(self, flight: Flight) -> None:
         shot = flight.shot
         reading = self._readers.submit(read_body, flight.source, shot.body_ref or "")
 

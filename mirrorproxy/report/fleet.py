@@ -29,6 +29,8 @@ class WorkerLedger(msgspec.Struct, frozen=True, kw_only=True):
     unsent: Count
     unreadable: Count = 0
     unordered: Count = 0
+    token_requests: dict[str, Count] = {}
+    resent: Count = 0
     status: dict[str, Count] = {}
     lag_ms: dict[str, float | None] = {}
     latency_ms: dict[str, float | None] = {}
@@ -106,8 +108,9 @@ _NUMBERS = (
     "unsent",
     "unreadable",
     "unordered",
+    "resent",
 )
-_COUNTS = ("skipped", "failed", "shed", "status")
+_COUNTS = ("skipped", "failed", "shed", "token_requests", "status")
 _TIMES = ("lag_ms", "latency_ms")
 
 

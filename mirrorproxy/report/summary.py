@@ -21,6 +21,8 @@ _HINTS = {
     "no credential": "requests with a sealed credential need another one for the target: "
     "--auth-env NAME, or auth: in the rules (auth: none leaves it out); one in a body needs a "
     "table",
+    "no token": "their credentials could not be had; the warnings above say why "
+    "(docs/credentials.md)",
     "no rule": "no rule takes these; defaults: {unmatched: send} sends them too",
     "replayed traffic": "these were sent by a replay, and are never sent again",
     "omitted": "their bodies could not be sealed in place, so they were not recorded",
@@ -76,13 +78,16 @@ def summary_lines(ledger: Mapping[str, Any], details: Details) -> list[str]:
         ("late", f"{details.late:,} came behind their turn" if details.late else ""),
         ("cookies", _cookies(details.cookies_removed)),
         ("left out", _counts(details.left_out)),
+        ("tokens", _tokens(ledger)),
         ("unreadable", f"{ledger['unreadable']:,}" if ledger["unreadable"] else ""),
         ("ledger", "balanced" if ledger["balanced"] else "DOES NOT BALANCE"),
         ("took", "" if details.seconds is None else format_duration(details.seconds)),
     ]
     lines = [f"{name:<11} {text}" for name, text in rows if text]
     lines += [
-        f"hint: {reason}: {_HINTS[reason]}" for reason in ledger["skipped"] if reason in _HINTS
+        f"hint: {reason}: {_HINTS[reason]}"
+        for reason in (*ledger["skipped"], *ledger["shed"])
+        if reason in _HINTS
     ]
     if not ledger["read"]:
         lines.append(f"hint: {nothing_read(is_damaged=bool(ledger['unreadable']))}")
@@ -174,6 +179,13 @@ def session_name(key: str) -> str:
         return printable(key)
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=4)
     return f"session {digest.hexdigest()}"
+
+
+def _tokens(ledger: Mapping[str, Any]) -> str:
+    counts = _counts(ledger.get("token_requests", {}))
+    resent = ledger.get("resent", 0)
+    again = f"{resent:,} shots sent again with a fresh one" if resent else ""
+    return "; ".join(text for text in (counts, again) if text)
 
 
 def _ms(value: float | None) -> str:

@@ -1,21 +1,28 @@
 """Reading rule files: from a path to compiled rules, every mistake at its line.
 
-The only module of `rules` that opens files: the rule file itself, those that
-``${file:PATH}`` and tables name. Relative names start at the rule file's folder.
+Opens the rule file itself, and those that ``${file:PATH}`` and tables name. Relative
+names start at the rule file's folder. `aws_secrets` reads what lies elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from mirrorproxy import yamlfile
 from mirrorproxy.errors import ConfigError
+from mirrorproxy.rules.aws_secrets import read_secret
+from mirrorproxy.rules.csv_table import read_csv
 from mirrorproxy.rules.patterns import Fault, KeyPath
 from mirrorproxy.rules.ruleset import RuleSet, compile_rules
-from mirrorproxy.rules.schema import AuthEntry, Basic, RuleFile, Target, Use
+from mirrorproxy.rules.schema import AuthEntry, RuleFile, Target
+from mirrorproxy.rules.schema_auth import Basic, Use
+
+ReadStored = Callable[[str, str], str]
+"""Returns a secret, given the store and the name. Raises ValueError."""
 
 MAX_SECRET_FILE_BYTES = 1 << 20
 MAX_TABLE_BYTES = 256 << 20
@@ -53,14 +60,20 @@ def rules_of(
     *,
     target_url: str | None = None,
     bearer: str | None = None,
+    read_stored: ReadStored = read_secret,
 ) -> RuleSet:
-    """Return the rules of a document; folder is where relative file names start."""
-    expanded = yamlfile.expand(document, environ, lambda name: _read_text(folder / name))
+    """Return the rules of a document; folder is where relative file names start.
+
+    read_stored: for ``${secretsmanager:NAME}`` and ``${ssm:NAME}``, see `aws_secrets`.
+    """
+    # A secret that a table names a thousand times is asked for once.
+    read_stored = functools.cache(read_stored)
+    expanded = _expanded(document, folder, environ, read_stored)
     file = yamlfile.convert(expanded, RuleFile)
     file = _with_options(file, target_url, bearer)
 
     def read_table(name: str, at: KeyPath) -> Mapping[str, str | Basic]:
-        return _read_table(folder / name, environ, expanded, at)
+        return _read_table(folder / name, environ, read_stored, expanded, at)
 
     try:
         return compile_rules(file, read_table)
@@ -85,6 +98,20 @@ def _with_options(file: RuleFile, target_url: str | None, bearer: str | None) ->
     return msgspec.structs.replace(file, targets={name: target})
 
 
+def _expanded(
+    document: yamlfile.Document,
+    folder: Path,
+    environ: Mapping[str, str],
+    read_stored: ReadStored,
+) -> yamlfile.Document:
+    return yamlfile.expand(
+        document,
+        environ,
+        lambda name: _read_text(folder / name),
+        read_stored,
+    )
+
+
 def _read_text(path: Path) -> str:
     with path.open("rb") as file:
         data = file.read(MAX_SECRET_FILE_BYTES + 1)
@@ -94,16 +121,24 @@ def _read_text(path: Path) -> str:
 
 
 def _read_table(
-    path: Path, environ: Mapping[str, str], rules: yamlfile.Document, at: KeyPath
+    path: Path,
+    environ: Mapping[str, str],
+    read_stored: ReadStored,
+    rules: yamlfile.Document,
+    at: KeyPath,
 ) -> Mapping[str, str | Basic]:
-    """Return the entries of a table file: one mapping, in YAML or JSON."""
+    """Return the entries of a table file: one mapping, in YAML or JSON, or a CSV file."""
     if not path.is_file():
         raise rules.error(f"the file {path} cannot be read: no such file", at)
+    if path.suffix.lower() == ".csv":
+        return read_csv(path, max_bytes=MAX_TABLE_BYTES, max_entries=MAX_TABLE_ENTRIES)
+    if path.suffix.lower() == ".csv":
+        return read_csv(path, max_bytes=MAX_TABLE_BYTES, max_entries=MAX_TABLE_ENTRIES)
     document = yamlfile.load(
         path, name=str(path), max_bytes=MAX_TABLE_BYTES, max_nodes=MAX_TABLE_ENTRIES
     )
     if document.data is None:
         return {}
     folder = path.parent
-    expanded = yamlfile.expand(document, environ, lambda name: _read_text(folder / name))
+    expanded = _expanded(document, folder, environ, read_stored)
     return yamlfile.convert(expanded, dict[str, str | Basic])

@@ -24,10 +24,11 @@ from mirrorproxy.rules.unseal import (
     holds_sealed,
     may_hold_mark,
     put_in,
+    wanted_in,
     without_sealed_cookies,
 )
 from mirrorproxy.sampling import copies
-from mirrorproxy.shot import Shot
+from mirrorproxy.shot import Shot, Want
 
 SKIP_RULE = "rule"
 SKIP_NO_RULE = "no rule"
@@ -144,6 +145,12 @@ def _shot(
             return None
     if target.user_agent != "keep":
         headers = _named(headers, target)
+    wants: tuple[Want, ...] = ()
+    is_late_in_head = False
+    if replacement is not None and replacement.wants:
+        wants, is_late_in_head = wanted_in(parts._replace(headers=headers), replacement.wants)
+        if request.body_ref is not None:
+            wants, is_late_in_head = replacement.wants, False
     path, query, _, body, _ = parts
     if path != "*":
         path = target.base_path + path
@@ -171,6 +178,8 @@ def _shot(
         failure=exchange.failure,
         machine=exchange.node.partition("/")[0],
         cookies_removed=removed,
+        wants=wants,
+        is_late_in_head=is_late_in_head,
         replacements=dict(replacement.values) if replacement and request.body_ref else {},
     )
 

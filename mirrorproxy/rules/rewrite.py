@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
 
-from mirrorproxy.rules.auth import checked_header
 from mirrorproxy.rules.facts import host_of
 from mirrorproxy.rules.heads import Header, set_header
+from mirrorproxy.rules.offers import checked_header
 from mirrorproxy.rules.patterns import (
     Fault,
     KeyPath,

@@ -14,9 +14,11 @@ from msgspec import UNSET
 
 from mirrorproxy.http1.origin import Origin, parse_origin
 from mirrorproxy.record import Exchange
-from mirrorproxy.rules.auth import Auth, ReadTable, compile_auth
+from mirrorproxy.rules.auth import Auth, compile_auth
 from mirrorproxy.rules.facts import Facts
+from mirrorproxy.rules.late import Source
 from mirrorproxy.rules.match import FactsTest, Matcher, compile_match
+from mirrorproxy.rules.offers import ReadTable
 from mirrorproxy.rules.patterns import Fault, KeyPath
 from mirrorproxy.rules.rewrite import KEEP, Rewriter, compile_rewrite
 from mirrorproxy.rules.schema import (
@@ -28,8 +30,8 @@ from mirrorproxy.rules.schema import (
     Send,
     Session,
     Target,
-    Use,
 )
+from mirrorproxy.rules.schema_auth import Use
 from mirrorproxy.rules.session import (
     SessionKey,
     SessionOrder,
@@ -112,6 +114,11 @@ class RuleSet:
         self._rules = tuple(rules)
         self._unmatched = unmatched
         self._index: dict[tuple[str, str], tuple[_Candidate, ...]] = {}
+
+    @property
+    def sources(self) -> list[Source]:
+        """What fetches the credentials that are only known when a shot is sent."""
+        return [source for target in self.targets.values() for source in target.auth.sources]
 
     @property
     def names(self) -> list[str]:

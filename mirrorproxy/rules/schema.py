@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
+from mirrorproxy.rules.schema_auth import Use
 from mirrorproxy.units import Seconds
 
 
@@ -97,30 +98,6 @@ class When(Struct, frozen=True, forbid_unknown_fields=True):
     subject: Patterns | UnsetType = UNSET
     user: Patterns | UnsetType = UNSET
     claim: dict[str, Presence] | UnsetType = UNSET
-
-
-class Basic(Struct, frozen=True, forbid_unknown_fields=True):
-    """HTTP Basic: user and password."""
-
-    user: str
-    password: str
-
-
-class Table(Struct, frozen=True, forbid_unknown_fields=True):
-    """One replacement per user; entries stand here or in a YAML or JSON file."""
-
-    by: str
-    file: str | UnsetType = UNSET
-    entries: dict[str, str | Basic] | UnsetType = UNSET
-
-
-class Use(Struct, frozen=True, forbid_unknown_fields=True):
-    """What takes the place of a sealed credential: exactly one of these."""
-
-    bearer: str | UnsetType = UNSET
-    basic: Basic | UnsetType = UNSET
-    headers: dict[str, str] | UnsetType = UNSET
-    table: Table | UnsetType = UNSET
 
 
 class AuthEntry(Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from mirrorproxy.headers import SESSION_COOKIE, values
 from mirrorproxy.record import Credential, Exchange
-from mirrorproxy.rules.auth import claim_texts
+from mirrorproxy.rules.offers import claim_texts
 from mirrorproxy.rules.patterns import Fault, KeyPath
 from mirrorproxy.rules.schema import Session
 

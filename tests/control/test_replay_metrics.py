@@ -10,7 +10,8 @@ def scrape(**changes: object) -> str:
         "run": "r1", "version": "1", "started_us": 1_700_000_000_500_000, "duplicates": 1,
         "skipped": {"rule": 2}, "selected": 3, "planned": 4, "answered": {"2xx": 5},
         "failed": {"reset": 6}, "shed": {"max_lag": 7}, "unsent": 8, "unreadable": 9,
-        "unordered": 13, "in_flight": 10, "held": 11, "lag_s": {"0.99": 0.0015}, "latency_s": {},
+        "unordered": 13, "token_requests": {"granted": 11}, "resent": 12,
+        "in_flight": 10, "held": 11, "lag_s": {"0.99": 0.0015}, "latency_s": {},
         "rate_percent": 12.5, "state": "pause",
     }  # fmt: skip
     return render_replay(ReplayScrape(**(values | changes)))
@@ -35,6 +36,10 @@ def test_every_number_is_shown():
         'mirrorproxy_replay_failed_total{kind="reset"} 6',
         'mirrorproxy_replay_shed_total{reason="max_lag"} 7',
         'mirrorproxy_replay_shed_total{reason="rate"} 0',
+        'mirrorproxy_replay_token_requests_total{result="failed"} 0',
+        'mirrorproxy_replay_token_requests_total{result="granted"} 11',
+        'mirrorproxy_replay_token_requests_total{result="refused"} 0',
+        "mirrorproxy_replay_resent_total 12",
         "mirrorproxy_replay_unsent_total 8",
         "mirrorproxy_replay_unordered_total 13",
         "mirrorproxy_replay_held 11",
@@ -46,5 +51,5 @@ def test_every_number_is_shown():
 def test_a_replay_that_has_sent_nothing_has_its_metrics():
     """Nothing was timed, so there is nothing to show, and the text is still whole."""
     text = scrape(lag_s={}, answered={}, failed={}, shed={}, skipped={})
-    assert text.count("# HELP ") == text.count("# TYPE ") == 18
+    assert text.count("# HELP ") == text.count("# TYPE ") == 20
     assert text.endswith("\n")

@@ -43,6 +43,8 @@ def shown() -> list[tuple[str, str, str, str]]:
             unsent=0,
             unreadable=0,
             unordered=0,
+            token_requests={},
+            resent=0,
             in_flight=0,
             held=0,
             lag_s={"0.5": 0},

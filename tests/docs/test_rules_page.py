@@ -17,15 +17,29 @@ from mirrorproxy.rules import schema
 from mirrorproxy.rules.load import rules_of
 from mirrorproxy.yamlfile import load
 
-PAGE = ROOT / "docs/rules.md"
+PAGES = [ROOT / "docs/rules.md", ROOT / "docs/credentials.md"]
+TEXT = "".join(page.read_text() for page in PAGES)
 SCHEMA = ROOT / "docs/rules.schema.json"
-BLOCKS = [block.text for block in blocks(PAGE) if block.language == "yaml"]
+BLOCKS = [block.text for page in PAGES for block in blocks(page) if block.language == "yaml"]
+(TABLE,) = (block.text for page in PAGES for block in blocks(page) if block.language == "csv")
 EXAMPLES = sorted((ROOT / "examples/rules").glob("*.yaml"))
 TEXTS = [pytest.param(text, id=f"page {number}") for number, text in enumerate(BLOCKS)] + [
-    pytest.param(path.read_text(), id=path.name) for path in EXAMPLES if path.name != "users.yaml"
+    pytest.param(path.read_text(), id=path.name)
+    for path in EXAMPLES
+    if not path.name.startswith("users")
 ]
 ENVIRON = dict.fromkeys(
-    ["STAGING_TOKEN", "STAGING_KEY", "STAGING_TOKEN_ANN", "STAGING_TOKEN_BEN"], "secret"
+    [
+        "ANNS_PASSWORD",
+        "BENS_PASSWORD",
+        "STAGING_KEY",
+        "STAGING_SECRET",
+        "STAGING_SIGNING_KEY",
+        "STAGING_TOKEN",
+        "STAGING_TOKEN_ANN",
+        "STAGING_TOKEN_BEN",
+    ],
+    "secret of more than thirty-two bytes",
 )
 
 
@@ -56,7 +70,13 @@ def test_every_example_is_a_good_rule_file(text, tmp_path):
     """What is shown can be copied."""
     (tmp_path / "users.yaml").write_text((ROOT / "examples/rules/users.yaml").read_text())
     (tmp_path / "password").write_text("secret\n")
-    rules_of(load(text, name="example"), tmp_path, ENVIRON)
+    (tmp_path / "users.csv").write_text(TABLE)
+    rules_of(
+        load(text, name="example"),
+        tmp_path,
+        ENVIRON,
+        read_stored=lambda store, name: f"secret of {store} and {name}",
+    )
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -79,12 +99,12 @@ def test_the_published_schema_is_current():
 @pytest.mark.parametrize("key", KEYS)
 def test_every_key_is_documented(key):
     """In the first column of a table, where it is looked for."""
-    rows = re.findall(r"^\| `([\w.]+)` \|", PAGE.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([\w.]+)` \|", TEXT, re.MULTILINE)
     assert key in {row.rpartition(".")[2] for row in rows} | {"regex"}
-    assert "{regex:" in PAGE.read_text()
+    assert "{regex:" in TEXT
 
 
 def test_no_key_is_documented_that_does_not_exist():
     """The page promises nothing that the program refuses."""
-    rows = re.findall(r"^\| `([\w.]+)` \|", PAGE.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([\w.]+)` \|", TEXT, re.MULTILINE)
     assert {part for row in rows for part in row.split(".")} <= set(KEYS)

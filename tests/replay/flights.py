@@ -94,6 +94,12 @@ class Range:
     def _wake(self) -> None:
         self.wakes += 1
 
+    @property
+    def held(self) -> tuple[int, int, int]:
+        """The shots that are planned ahead, and what is held of memory, in bytes."""
+        ahead, apart = self.engine._ahead, self.engine._apart
+        return ahead.count, ahead.held_bytes, apart.loaded_bytes
+
     def pass_time(self, seconds: float, step_s: float = 0.001) -> None:
         """Turn as often as the engine would be turned."""
         until_s = self.now_s + seconds

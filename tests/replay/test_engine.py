@@ -135,7 +135,7 @@ def test_an_outcome_says_when_and_how_long():
     """Due on the wall clock, lag and latency apart, production's own beside it."""
     range_ = Range([shot(0.0, rule="writes", copy=2, duration_us=12345, status=201)])
     range_.pass_time(0.06)
-    range_.now_s = range_.engine._in_flight.copy().pop().sent_s + 0.25
+    range_.now_s = range_.engine._departures.in_flight.copy().pop().sent_s + 0.25
     range_.answer(range_.sent[0], 201)
     (outcome,) = range_.outcomes
     assert outcome.due_us - 1_700_000_000_000_000 == pytest.approx(100_050_000, abs=1)
@@ -313,7 +313,7 @@ def test_every_shot_has_one_end_whatever_happens(plans, actions, speed, limits):
     shots = [shot(at, target, **(REF if ref else {})) for at, target, ref in sorted(plans)]
     range_ = Range(shots, {"a": limits, "b": Limits()}, speed)
     for action, number in actions:
-        in_flight = list(range_.engine._in_flight)
+        in_flight = list(range_.engine._departures.in_flight)
         if action in ("answer", "fail") and in_flight:
             end = range_.answer if action == "answer" else range_.fail
             end(in_flight[number % len(in_flight)])
@@ -333,5 +333,4 @@ def test_every_shot_has_one_end_whatever_happens(plans, actions, speed, limits):
     assert range_.engine.is_over
     assert range_.ledger.is_balanced
     assert len(range_.outcomes) == range_.ledger.planned
-    engine = range_.engine
-    assert (engine._ahead, engine._held_bytes, engine._loaded_bytes) == (0, 0, 0)
+    assert range_.held == (0, 0, 0)

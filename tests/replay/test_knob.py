@@ -97,7 +97,7 @@ def test_a_body_that_is_due_but_not_read_is_left_out():
     assert (range_.sent, dict(range_.ledger.shed)) == ([], {"rate": 2})
     assert range_.engine.is_over
     assert range_.ledger.is_balanced
-    assert (range_.engine._held_bytes, range_.engine._loaded_bytes) == (0, 0)
+    assert range_.held[1:] == (0, 0)
 
 
 @pytest.mark.parametrize("percent", [10, 25, 50, 75, 90])
@@ -389,7 +389,7 @@ def test_every_shot_has_one_end_however_the_knob_is_turned(plans, turns, speed, 
     range_ = Range(shots, {"staging": limits}, speed)
     knob, engine = range_.knob, range_.engine
     for turn, number in turns:
-        in_flight = list(engine._in_flight)
+        in_flight = list(engine._departures.in_flight)
         if turn == "rate":
             knob.set_rate(number)
         elif turn == "pause":
@@ -413,4 +413,4 @@ def test_every_shot_has_one_end_however_the_knob_is_turned(plans, turns, speed, 
     assert engine.is_over
     assert range_.ledger.is_balanced
     assert len(range_.outcomes) == range_.ledger.planned
-    assert (engine._ahead, engine._held_bytes, engine._loaded_bytes) == (0, 0, 0)
+    assert range_.held == (0, 0, 0)

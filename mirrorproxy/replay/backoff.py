@@ -1,0 +1,270 @@
+"""Back-off: how much of what is due a target can take, by how it answers.
+
+Pure: the time is handed in, nothing is sent. Over a limit the share is cut to what the
+target answered well, and for a second further by what has piled up. When all is well
+again it grows by even steps: fast up to just below where it was too much, slowly past that
+point, and not at all while a limit is near. A target that does not answer is left alone
+and probed. docs/decisions/backoff.md has the reasons.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from mirrorproxy.replay.signs import GOOD, Recent, Signs
+from mirrorproxy.rules.limits import BackoffLimits
+from mirrorproxy.units import format_duration
+
+LOOK_S = 0.25
+"""How often the signs are looked at."""
+
+RAISE_S = 0.5
+"""How often the share grows while it does."""
+
+SETTLE_S = 1.0
+"""What was sent this long after a cut is judged next; by then what had piled up is gone."""
+
+DRAIN_S = 0.75
+"""What has piled up is to be gone after this time."""
+
+LEAST_S = 0.01
+"""A multiple of production's p95 never means less: below lies the noise of two networks."""
+
+FEW = 5
+"""Fewer ends of shots than this cut nothing."""
+
+PROBES = 3
+"""So many shots are sent to a target that did not answer, to see whether it does again."""
+
+_DEAD_SHARE = 0.8
+"""Of the ends in a window: so much unreached or timed out is no slow target, but none."""
+
+_PAUSES_S = 1.0, 30.0
+_MAX_RETRY_AFTER_S = 300.0
+"""The first pause, doubled up to the second with each probe that fails; what a target may ask for."""
+
+_LEAST_LEFT, _MOST_LEFT = 0.3, 0.9
+_LEAST_CUT = 0.25
+"""Of what was answered well, so much is sent on after a cut; never less of the share before."""
+
+_NEAR_FROM, _NEAR_TO = 0.95, 1.1
+_FAST, _SLOW = 4.0, 0.3
+"""Around the share that was too much, as multiples of it; steps below it and there, of `increase`."""
+
+_CALM = 0.6
+"""Above this part of a limit nothing grows."""
+
+_TENSE, _EASED = 0.85, 0.95
+"""Above this part of a limit a share that is not whole is lowered by so much."""
+
+_FAR = 1.5
+"""With more on the way than so many times what a limit allows, the last moments alone show
+what the target can do."""
+
+State = Literal["run", "pause", "probe"]
+
+
+class Change(NamedTuple):
+    """What is changed, and why. share: from 0 to 1; is_cut: whether it is less than before."""
+
+    share: float
+    reason: str
+    is_cut: bool
+
+
+class Backoff:
+    """The back-off of one target.
+
+    share: what is sent of all that is due, from 0 to 1. state: "pause" while nothing is
+    sent, "probe" while `probes` shots may go out all the same. signs: as last seen.
+    """
+
+    def __init__(self, limits: BackoffLimits) -> None:
+        self._limits = limits
+        self._recent = Recent(limits.window_s, limits.p95_s, limits.p95_times, LEAST_S)
+        self.share = 1.0
+        self.state: State = "run"
+        self.probes = 0
+        self.signs = Signs(0, 0, None, None, 0, 0, 0)
+        self._since_s = float("-inf")
+        self._next_look_s = float("-inf")
+        self._next_raise_s = float("-inf")
+        self._too_much: float | None = None
+        self._pause_s = _PAUSES_S[0]
+        self._until_s = 0.0
+        self._before = 1.0
+        self._probes_failed = 0
+        self._probe_answered = False
+        self._retry_after_s = 0.0
+
+    def sent(self, now_s: float, production_us: int) -> None:
+        """Take note of a shot that leaves. production_us: how long the exchange took there."""
+        self._recent.sent(now_s, production_us)
+
+    def landed(self, sent_s: float, latency_us: int, end: int, retry_after_s: float = 0.0) -> None:
+        """Take note of the end of a shot. end: see `signs.ended_as`.
+
+        retry_after_s: the time that the answer asked to be left alone for, 0 for none.
+        """
+        self._recent.landed(sent_s, latency_us, end)
+        if retry_after_s > 0 and end != GOOD:
+            self._retry_after_s = retry_after_s
+        if self.state == "probe" and sent_s >= self._since_s:
+            if end == GOOD:
+                self._probe_answered = True
+            else:
+                self._probes_failed += 1
+
+    def look(self, now_s: float) -> Change | None:
+        """Look at the signs if it is time to; return what changes, None for nothing.
+
+        To be called a few times a second, paused or not.
+        """
+        if now_s < self._next_look_s:
+            return None
+        self._next_look_s = now_s + LOOK_S
+        self._recent.forget(now_s)
+        if self.state == "pause":
+            return self._probe(now_s) if now_s >= self._until_s else None
+        if self.state == "probe":
+            return self._probed(now_s)
+        signs = self.signs = self._recent.look(now_s, self._since_s)
+        asked_s, self._retry_after_s = self._retry_after_s, 0.0
+        if signs.shots >= FEW and self._is_dead(signs):
+            return self._pause(now_s, self._pause_s, _dead(signs))
+        reason = self._crossed(signs)
+        if reason:
+            if asked_s > 0 and signs.errors:
+                asked_s = min(asked_s, _MAX_RETRY_AFTER_S)
+                return self._pause(
+                    now_s, asked_s, f"{reason}; Retry-After {format_duration(asked_s)}"
+                )
+            return self._cut(now_s, reason)
+        if self.share < 1 and now_s >= self._next_raise_s and signs.shots:
+            return self._raise(now_s, self._calm(signs))
+        return None
+
+    # -- what the signs say -------------------------------------------------------
+
+    def _crossed(self, signs: Signs) -> str:
+        """Return which limit is crossed, in words; "" for none."""
+        limits, shots = self._limits, signs.shots
+        if shots < FEW:
+            return ""
+        errors = signs.errors + signs.timeouts + signs.unreached
+        if limits.errors is not None and errors > limits.errors * shots:
+            return f"errors {_percent(errors, shots)} over {_percent(limits.errors, 1)}"
+        if limits.timeouts is not None and signs.timeouts > limits.timeouts * shots:
+            return f"timeouts {_percent(signs.timeouts, shots)} over {_percent(limits.timeouts, 1)}"
+        if signs.timed >= FEW and signs.p95_s is not None and signs.limit_s is not None:
+            if signs.p95_s > signs.limit_s:
+                return f"p95 {format_duration(signs.p95_s)} over {format_duration(signs.limit_s)}"
+        return ""
+
+    def _calm(self, signs: Signs) -> float:
+        """Return from 0 to 1 how far all signs are from their limits."""
+        limits, shots = self._limits, max(signs.shots, 1)
+        near = 0.0
+        if limits.errors:
+            failed = signs.errors + signs.timeouts + signs.unreached
+            near = max(near, failed / shots / limits.errors)
+        if limits.timeouts:
+            near = max(near, signs.timeouts / shots / limits.timeouts)
+        if signs.p95_s is not None and signs.limit_s is not None:
+            near = max(near, signs.p95_s / signs.limit_s)
+        return max(1 - near / _CALM, 0.0)
+
+    @staticmethod
+    def _is_dead(signs: Signs) -> bool:
+        return signs.unreached + signs.timeouts >= _DEAD_SHARE * signs.shots
+
+    # -- what is done about it ------------------------------------------------------
+
+    def _cut(self, now_s: float, reason: str) -> Change | None:
+        recent, limit_s, window_s = self._recent, self.signs.limit_s, self._limits.window_s
+        sent, ended, answered = recent.flow(now_s, window_s / 2)
+        if limit_s is not None and recent.in_flight < limit_s * _FAR * ended:
+            # Not far above: over a longer time it is seen better how little is too much.
+            sent, ended, answered = recent.flow(now_s, window_s * 2)
+        # A target that falls behind answers less than it is sent: that is what it can do.
+        good = self.share * min(answered / sent, 1.0) if sent else self.share
+        left = _MOST_LEFT
+        if limit_s is not None and ended:
+            piled_up = recent.in_flight - limit_s * _CALM * ended
+            left = min(max(1 - piled_up / (ended * DRAIN_S), _LEAST_LEFT), _MOST_LEFT)
+        share = max(good * left, self.share * _LEAST_CUT, self._limits.floor)
+        self._since_s = now_s + SETTLE_S
+        self._next_raise_s = now_s + SETTLE_S
+        if share >= self.share:
+            return None
+        self._too_much = max(good, share)
+        self.share = share
+        return Change(share, reason, is_cut=True)
+
+    def _raise(self, now_s: float, calm: float) -> Change | None:
+        if not calm:
+            return self._ease(now_s)
+        step = self._limits.increase * RAISE_S
+        share, ceiling = self.share, 1.0
+        if self._too_much is not None:
+            near = self._too_much * _NEAR_FROM
+            if share < near:
+                step, ceiling = step * _FAST * self._too_much, near
+            elif share < self._too_much * _NEAR_TO:
+                step *= _SLOW * self._too_much
+            else:
+                self._too_much = None
+        share = min(share + step * calm, ceiling)
+        if share >= 1:
+            self._too_much = None
+        self.share = share
+        self._next_raise_s = now_s + RAISE_S
+        return Change(share, "all well" if share >= 1 else "recovering", is_cut=False)
+
+    def _ease(self, now_s: float) -> Change | None:
+        """Send a little less where a limit is nearly reached again: better than another cut."""
+        signs = self.signs
+        if signs.p95_s is None or signs.limit_s is None or signs.p95_s < _TENSE * signs.limit_s:
+            return None
+        self.share = max(self.share * _EASED, self._limits.floor)
+        self._next_raise_s = now_s + RAISE_S
+        return Change(self.share, "p95 near its limit", is_cut=True)
+
+    def _pause(self, now_s: float, seconds: float, reason: str) -> Change:
+        if self.state == "run":
+            self._before = self.share
+        self.state = "pause"
+        self.share = 0.0
+        self._until_s = now_s + seconds
+        return Change(0.0, f"{reason}; paused for {format_duration(seconds)}", is_cut=True)
+
+    def _probe(self, now_s: float) -> Change:
+        self.state = "probe"
+        self.probes = PROBES
+        self._since_s = now_s
+        self._probes_failed = 0
+        self._probe_answered = False
+        return Change(0.0, f"probing with {PROBES} shots", is_cut=False)
+
+    def _probed(self, now_s: float) -> Change | None:
+        if self._probe_answered:
+            self.state, self.probes = "run", 0
+            self._pause_s = _PAUSES_S[0]
+            self._too_much = None
+            self.share = max(self._before / 4, self._limits.floor)
+            self._since_s = self._next_raise_s = now_s
+            return Change(self.share, "a probe was answered", is_cut=False)
+        if self._probes_failed >= PROBES:
+            self.probes = 0
+            self._pause_s = min(self._pause_s * 2, _PAUSES_S[1])
+            return self._pause(now_s, max(self._pause_s, self._retry_after_s), "probes failed")
+        return None
+
+
+def _dead(signs: Signs) -> str:
+    what = "unreached" if signs.unreached >= signs.timeouts else "timed out"
+    return f"{_percent(max(signs.unreached, signs.timeouts), signs.shots)} {what}"
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{part / whole * 100:.3g}%"

@@ -121,6 +121,7 @@ def _replay(
             on_unreadable=on_unreadable,
             drain_s=_DRAIN_S,
             tls=settings.tls,
+            say=partial(_say, stream=sys.stderr),
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, runner.stop)

@@ -20,7 +20,7 @@ from mirrorproxy.http1.origin import Origin
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.schedule import parse_speed
 from mirrorproxy.replay.verdict import DEFAULT_FAIL_ON, Limit, parse_fail_on
-from mirrorproxy.rules.ruleset import RuleSet
+from mirrorproxy.rules.ruleset import CompiledTarget, RuleSet
 from mirrorproxy.rules.simple import simple_rules
 from mirrorproxy.sources.objects import STDIN
 from mirrorproxy.units import parse_duration
@@ -78,6 +78,9 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add("--concurrency", metavar="N", help="requests without an answer at most (256)")
     add("--timeout", metavar="TIME", help="from sending to the whole answer at most (30s)")
     add("--max-lag", metavar="TIME", help="shed what is overdue by more (5s), never for none")
+    add("--max-shots", metavar="N", help="end when each target was sent so many")
+    add("--max-duration", metavar="TIME", help="end when it has sent for so long")
+    add("--dry-run", action="store_true", help="say what would be sent, and send nothing")
     live = parser.add_argument_group("while it runs")
     add = live.add_argument
     add(
@@ -131,7 +134,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         raise ConfigError("names no target", file=args.rules, key="targets")
     return Settings(
         rules=rules,
-        limits={name: _limits(args, target.limits) for name, target in rules.targets.items()},
+        limits={name: _limits(args, target) for name, target in rules.targets.items()},
         guarded={
             name: target.origin
             for name, target in rules.targets.items()
@@ -160,7 +163,8 @@ def _rules(args: argparse.Namespace) -> RuleSet:
     return load_rules(Path(args.rules), os.environ, target_url=args.target, bearer=bearer)
 
 
-def _limits(args: argparse.Namespace, limits: Any) -> Limits:
+def _limits(args: argparse.Namespace, target: CompiledTarget) -> Limits:
+    limits = target.limits
     rate = limits.rate
     if args.limit_rate is not None:
         rate = _number("--limit-rate", args.limit_rate, float, "a number of requests a second")
@@ -175,7 +179,24 @@ def _limits(args: argparse.Namespace, limits: Any) -> Limits:
     max_lag_s: float | None = limits.max_lag_s
     if args.max_lag is not None:
         max_lag_s = None if args.max_lag == "never" else _duration("--max-lag", args.max_lag)
-    return Limits(rate=rate, concurrency=concurrency, timeout_s=timeout_s, max_lag_s=max_lag_s)
+    max_shots = limits.max_shots
+    if args.max_shots is not None:
+        max_shots = _number("--max-shots", args.max_shots, int, "a whole number")
+    max_duration_s = limits.max_duration_s
+    if args.max_duration is not None:
+        max_duration_s = _duration("--max-duration", args.max_duration)
+        if not max_duration_s:
+            raise ConfigError("expected a duration above 0", file="--max-duration")
+    return Limits(
+        rate=rate,
+        concurrency=concurrency,
+        timeout_s=timeout_s,
+        max_lag_s=max_lag_s,
+        max_shots=max_shots,
+        max_duration_s=max_duration_s,
+        ramp_s=target.ramp_s,
+        backoff=target.backoff,
+    )
 
 
 def _number(option: str, text: str, kind: Callable[[str], float], what: str) -> Any:

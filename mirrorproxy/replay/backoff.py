@@ -76,13 +76,15 @@ class Backoff:
     """The back-off of one target.
 
     share: what is sent of all that is due, from 0 to 1. state: "pause" while nothing is
-    sent, "probe" while `probes` shots may go out all the same. signs: as last seen.
+    sent, "probe" while `probes` shots may go out all the same. signs: as last seen. cap: what
+    else bounds the share for now, from 0 to 1.
     """
 
     def __init__(self, limits: BackoffLimits) -> None:
         self._limits = limits
         self._recent = Recent(limits.window_s, limits.p95_s, limits.p95_times, LEAST_S)
         self.share = 1.0
+        self.cap = 1.0
         self.state: State = "run"
         self.probes = 0
         self.signs = Signs(0, 0, None, None, 0, 0, 0)
@@ -187,12 +189,13 @@ class Backoff:
             # Not far above: over a longer time it is seen better how little is too much.
             sent, ended, answered = recent.flow(now_s, window_s * 2)
         # A target that falls behind answers less than it is sent: that is what it can do.
-        good = self.share * min(answered / sent, 1.0) if sent else self.share
+        before = min(self.share, self.cap)
+        good = before * min(answered / sent, 1.0) if sent else before
         left = _MOST_LEFT
         if limit_s is not None and ended:
             piled_up = recent.in_flight - limit_s * _CALM * ended
             left = min(max(1 - piled_up / (ended * DRAIN_S), _LEAST_LEFT), _MOST_LEFT)
-        share = max(good * left, self.share * _LEAST_CUT, self._limits.floor)
+        share = max(good * left, before * _LEAST_CUT, self._limits.floor)
         self._since_s = now_s + SETTLE_S
         self._next_raise_s = now_s + SETTLE_S
         if share >= self.share:

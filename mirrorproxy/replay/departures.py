@@ -105,4 +105,6 @@ class Departures:
         else:
             flight.due_s = sent_s
         self._ledger.lag_by_cause[flight.lag_cause].add(flight.lag_us)
+        if lane.backoff is not None:
+            lane.backoff.sent(sent_s, flight.shot.duration_us)
         self._send_now(flight, lane.timeout_s)

@@ -15,6 +15,9 @@ from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject
 
 
+_BUSY = (429, 503)
+
+
 class Landing(Protocol):
     """Hears when a flight has ended."""
 
@@ -30,7 +33,8 @@ class Flight(Receiver):
     without a body that lies apart; loaded_bytes: that body. lag_cause: why it
     will leave late, if it does; lag_us: how late it left. is_loaded: whether its body is at hand;
     is_overdue: whether it was not when its turn came.
-    status: of the answer's head, once it came.
+    status: of the answer's head, once it came. retry_after: what a 429 or 503 says of when to
+    come again, as received.
     """
 
     __slots__ = (
@@ -42,6 +46,7 @@ class Flight(Receiver):
         "lag_us",
         "landing",
         "loaded_bytes",
+        "retry_after",
         "sent_s",
         "shot",
         "size",
@@ -63,14 +68,19 @@ class Flight(Receiver):
         self.is_loaded = shot.body_ref is None
         self.is_overdue = False
         self.status = 0
+        self.retry_after = b""
 
     def on_head(self, head: ResponseHead) -> None:
         """See `Receiver`."""
-        self.status = head.status
+        self.status = status = head.status
+        if status in _BUSY:
+            self.retry_after = _retry_after(head)
 
     def on_whole(self, head: ResponseHead, body: bytes) -> None:
         """See `Receiver`."""
-        self.status = head.status
+        self.status = status = head.status
+        if status in _BUSY:
+            self.retry_after = _retry_after(head)
         self.landing.landed(self, None)
 
     def on_complete(self, trailers: bytes) -> None:
@@ -80,6 +90,11 @@ class Flight(Receiver):
     def on_failure(self, failure: Failure) -> None:
         """See `Receiver`."""
         self.landing.landed(self, failure)
+
+
+def _retry_after(head: ResponseHead) -> bytes:
+    values = head.values("retry-after")
+    return values[0] if values else b""
 
 
 def write_head(flight: Flight) -> bool:

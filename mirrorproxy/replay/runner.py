@@ -22,6 +22,7 @@ from mirrorproxy.outcome import Outcome
 from mirrorproxy.remembered import Remembered
 from mirrorproxy.replay.engine import Engine
 from mirrorproxy.replay.flight import Flight
+from mirrorproxy.replay.governor import Governor
 from mirrorproxy.replay.intake import IntakeLike
 from mirrorproxy.replay.knob import Knob
 from mirrorproxy.replay.ledger import Ledger
@@ -33,12 +34,17 @@ from mirrorproxy.sources.events import Unreadable
 _BODY_READERS = 2
 
 
+def _say_nothing(_line: str) -> None:
+    """Take a line for nobody."""
+
+
 class Runner:
     """One replay; `run` it once, inside an event loop.
 
     limits: by target. with_body: puts a body that lies apart into its shot, or
     says why the shot cannot be sent. on_unreadable: hears of body objects that
-    cannot be read. drain_s: how long answers are waited for after `stop`.
+    cannot be read. drain_s: how long answers are waited for after `stop`. say: takes a line
+    about each change that back-off makes.
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class Runner:
         on_unreadable: Callable[[Unreadable], None],
         drain_s: float,
         tls: ssl.SSLContext | None = None,
+        say: Callable[[str], None] = _say_nothing,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._with_body = with_body
@@ -69,19 +76,26 @@ class Runner:
         self._stops = 0
         self._error: Exception | None = None
         self._readers = ThreadPoolExecutor(_BODY_READERS, thread_name_prefix="bodies")
+        now_us = wall_us() - time.monotonic_ns() // 1000
         self.engine = Engine(
             intake,
             limits,
             ledger,
             speed=speed,
             clock_s=time.monotonic,
-            wall_us=wall_us() - time.monotonic_ns() // 1000,
+            wall_us=now_us,
             send=self._send,
             load=self._load,
             report=report,
             wake=self._wake,
         )
         self.knob = Knob(self.engine, time.monotonic, self._turn_soon, self.stop)
+        self.governor: Governor | None = None
+        if Governor.is_needed(limits):
+            self.governor = Governor(
+                limits, self.engine.lanes, self.knob, ledger, wall_us=now_us, say=say
+            )
+            self.engine.look = self.governor.look
 
     async def run(self) -> None:
         """Replay until everything has its outcome.

@@ -26,6 +26,7 @@ UNREACHED: no connection could be made."""
 _UNREACHED = frozenset(("connect_refused", "connect_timeout", "connect_error", "tls_error"))
 _TIMED_OUT = frozenset(("response_timeout",))
 _BUSY = 429
+_MAX_DIGITS = 9
 
 _FINE_BITS = 4
 _FINE = 1 << _FINE_BITS
@@ -46,6 +47,16 @@ def ended_as(status: int, failure: str | None, production: int | None) -> int:
     if failure in _UNREACHED:
         return UNREACHED
     return TIMED_OUT if failure in _TIMED_OUT else ERROR
+
+
+def seconds_of(retry_after: bytes) -> float:
+    """Return the seconds that a Retry-After asks for, 0 for none.
+
+    A date is not looked at: clocks differ, and overload is given in seconds.
+    """
+    if not retry_after or len(retry_after) > _MAX_DIGITS or not retry_after.isdigit():
+        return 0.0
+    return float(retry_after)
 
 
 class Signs(NamedTuple):

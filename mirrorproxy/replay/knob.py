@@ -90,9 +90,9 @@ class Knob:
             for flight, reason in lane.cull(valve.refuses):
                 engine.leave_out(flight, reason)
         for flight in engine.due_unloaded():
-            reason = valve.refuses(flight.shot)
-            if reason is not None:
-                engine.leave_out(flight, reason)
+            refused = valve.refuses(flight.shot)
+            if refused is not None:
+                engine.leave_out(flight, refused)
 
     def pause(self) -> None:
         """Plan and send nothing more until `resume`; answers are still taken."""

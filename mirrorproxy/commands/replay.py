@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from mirrorproxy.commands.decoding import Decoder, Told
+from mirrorproxy.commands.dry_run import dry_run
 from mirrorproxy.commands.replay_options import Settings, add_parser, settings_of
 from mirrorproxy.errors import ConfigError, MirrorproxyError
 from mirrorproxy.outcome import Outcome
@@ -45,7 +46,7 @@ from mirrorproxy.report.summary import (
 )
 from mirrorproxy.rules.plan import plan, with_body
 from mirrorproxy.sources.events import Unreadable
-from mirrorproxy.sources.feed import Reader
+from mirrorproxy.sources.feed import InlineFeed, Reader
 from mirrorproxy.sources.merge import Merge
 from mirrorproxy.sources.objects import find_objects
 
@@ -71,16 +72,23 @@ def run(args: argparse.Namespace) -> int:
     ledger = Ledger()
     unreadable = _Unreadable()
     objects = find_objects(args.source, args.bodies)
+    guard = ProductionGuard(settings.guarded)
+    decode = Decoder(keeps_secrets=settings.rules.sends_logged_credentials)
+    planner = partial(plan, rules=settings.rules, seed=args.seed, run=settings.run)
+    if args.dry_run:
+        merge = Merge(objects, InlineFeed, look_ahead=guard.check, decode=decode)
+        intake = Intake(merge, planner, ledger, unreadable.add)
+        status = dry_run(args, settings, intake, ledger, guard, _warn)
+        for line in unreadable_lines(unreadable.shown, unreadable.total):
+            _say(line, sys.stderr)
+        return status
     with ExitStack() as stack:
         outcomes = _open_outcomes(args.out)
         if outcomes is not None:
             stack.callback(outcomes.close)
         reader = Reader("source")
         stack.callback(reader.close)
-        guard = ProductionGuard(settings.guarded)
-        decode = Decoder(keeps_secrets=settings.rules.sends_logged_credentials)
         merge = Merge(objects, reader.feed, look_ahead=guard.check, decode=decode)
-        planner = partial(plan, rules=settings.rules, seed=args.seed, run=settings.run)
         intake = Intake(merge, planner, ledger, unreadable.add)
         report = outcomes.add if outcomes else None
         started_s = time.monotonic()

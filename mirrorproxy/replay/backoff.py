@@ -18,14 +18,14 @@ from mirrorproxy.units import format_duration
 LOOK_S = 0.25
 """How often the signs are looked at."""
 
-RAISE_S = 0.5
-"""How often the share grows while it does."""
-
-SETTLE_S = 1.0
-"""What was sent this long after a cut is judged next; by then what had piled up is gone."""
+RAISE_S, EASE_S = 0.5, 1.0
+"""How often the share grows while it does, and how long it is left at a slightly lower one."""
 
 DRAIN_S = 0.75
 """What has piled up is to be gone after this time."""
+
+SETTLE_S = 0.5, 2.0
+"""What is sent after a cut is judged once what had piled up is gone: no sooner, no later."""
 
 LEAST_S = 0.01
 """A multiple of production's p95 never means less: below lies the noise of two networks."""
@@ -43,7 +43,7 @@ _PAUSES_S = 1.0, 30.0
 _MAX_RETRY_AFTER_S = 300.0
 """The first pause, doubled up to the second with each probe that fails; what a target may ask for."""
 
-_LEAST_LEFT, _MOST_LEFT = 0.3, 0.9
+_LEAST_LEFT, _MOST_LEFT = 0.3, 0.87
 _LEAST_CUT = 0.25
 """Of what was answered well, so much is sent on after a cut; never less of the share before."""
 
@@ -89,6 +89,7 @@ class Backoff:
         self.probes = 0
         self.signs = Signs(0, 0, None, None, 0, 0, 0)
         self._since_s = float("-inf")
+        self._cut_s: float | None = None
         self._next_look_s = float("-inf")
         self._next_raise_s = float("-inf")
         self._too_much: float | None = None
@@ -130,6 +131,8 @@ class Backoff:
             return self._probe(now_s) if now_s >= self._until_s else None
         if self.state == "probe":
             return self._probed(now_s)
+        if self._cut_s is not None and not self._has_settled(now_s):
+            return None
         signs = self.signs = self._recent.look(now_s, self._since_s)
         asked_s, self._retry_after_s = self._retry_after_s, 0.0
         if signs.shots >= FEW and self._is_dead(signs):
@@ -143,7 +146,7 @@ class Backoff:
                 )
             return self._cut(now_s, reason)
         if self.share < 1 and now_s >= self._next_raise_s and signs.shots:
-            return self._raise(now_s, self._calm(signs))
+            return self._raise(now_s, self._calm(now_s, signs))
         return None
 
     # -- what the signs say -------------------------------------------------------
@@ -163,7 +166,27 @@ class Backoff:
                 return f"p95 {format_duration(signs.p95_s)} over {format_duration(signs.limit_s)}"
         return ""
 
-    def _calm(self, signs: Signs) -> float:
+    def _wait_s(self, now_s: float) -> float:
+        """Return how long a shot that leaves now will take, by what is on the way before it."""
+        _, ended, _ = self._recent.flow(now_s, self._limits.window_s / 2)
+        # Little's law.
+        return self._recent.in_flight / ended if ended else 0.0
+
+    def _has_settled(self, now_s: float) -> bool:
+        """Return whether what had piled up before a cut is gone; judge what is sent from then on."""
+        assert self._cut_s is not None  # noqa: S101 - the caller looked
+        since_s, limit_s = now_s - self._cut_s, self.signs.limit_s
+        if since_s < SETTLE_S[0] or (
+            since_s < SETTLE_S[1]
+            and limit_s is not None
+            and self._wait_s(now_s) > limit_s * _CALM
+        ):
+            return False
+        self._cut_s = None
+        self._since_s = self._next_raise_s = now_s
+        return True
+
+    def _calm(self, now_s: float, signs: Signs) -> float:
         """Return from 0 to 1 how far all signs are from their limits."""
         limits, shots = self._limits, max(signs.shots, 1)
         near = 0.0
@@ -173,7 +196,7 @@ class Backoff:
         if limits.timeouts:
             near = max(near, signs.timeouts / shots / limits.timeouts)
         if signs.p95_s is not None and signs.limit_s is not None:
-            near = max(near, signs.p95_s / signs.limit_s)
+            near = max(near, max(signs.p95_s, self._wait_s(now_s)) / signs.limit_s)
         return max(1 - near / _CALM, 0.0)
 
     @staticmethod
@@ -185,19 +208,18 @@ class Backoff:
     def _cut(self, now_s: float, reason: str) -> Change | None:
         recent, limit_s, window_s = self._recent, self.signs.limit_s, self._limits.window_s
         sent, ended, answered = recent.flow(now_s, window_s / 2)
+        left = _MOST_LEFT
         if limit_s is not None and recent.in_flight < limit_s * _FAR * ended:
             # Not far above: over a longer time it is seen better how little is too much.
             sent, ended, answered = recent.flow(now_s, window_s * 2)
+        elif limit_s is not None and ended:
+            piled_up = recent.in_flight - limit_s * _CALM / 2 * ended
+            left = min(max(1 - piled_up / (ended * DRAIN_S), _LEAST_LEFT), _MOST_LEFT)
         # A target that falls behind answers less than it is sent: that is what it can do.
         before = min(self.share, self.cap)
         good = before * min(answered / sent, 1.0) if sent else before
-        left = _MOST_LEFT
-        if limit_s is not None and ended:
-            piled_up = recent.in_flight - limit_s * _CALM * ended
-            left = min(max(1 - piled_up / (ended * DRAIN_S), _LEAST_LEFT), _MOST_LEFT)
         share = max(good * left, before * _LEAST_CUT, self._limits.floor)
-        self._since_s = now_s + SETTLE_S
-        self._next_raise_s = now_s + SETTLE_S
+        self._cut_s = now_s
         if share >= self.share:
             return None
         self._too_much = max(good, share)
@@ -229,8 +251,10 @@ class Backoff:
         signs = self.signs
         if signs.p95_s is None or signs.limit_s is None or signs.p95_s < _TENSE * signs.limit_s:
             return None
+        if self._wait_s(now_s) < _CALM * signs.limit_s:
+            return None  # it falls already
         self.share = max(self.share * _EASED, self._limits.floor)
-        self._next_raise_s = now_s + RAISE_S
+        self._next_raise_s = now_s + EASE_S
         return Change(self.share, "p95 near its limit", is_cut=True)
 
     def _pause(self, now_s: float, seconds: float, reason: str) -> Change:

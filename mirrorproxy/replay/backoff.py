@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from mirrorproxy.replay.signs import GOOD, Recent, Signs
+from mirrorproxy.replay.signs import ENOUGH, GOOD, Recent, Signs
 from mirrorproxy.rules.limits import BackoffLimits
 from mirrorproxy.units import format_duration
 
@@ -43,13 +43,19 @@ _PAUSES_S = 1.0, 30.0
 _MAX_RETRY_AFTER_S = 300.0
 """The first pause, doubled up to the second with each probe that fails; what a target may ask for."""
 
-_LEAST_LEFT, _MOST_LEFT = 0.3, 0.87
+_LEAST_LEFT, _MOST_LEFT = 0.3, 0.9
 _LEAST_CUT = 0.25
 """Of what was answered well, so much is sent on after a cut; never less of the share before."""
 
 _NEAR_FROM, _NEAR_TO = 0.95, 1.1
 _FAST, _SLOW = 4.0, 0.3
 """Around the share that was too much, as multiples of it; steps below it and there, of `increase`."""
+
+_HELD = 2.0
+"""What has waited for so many times the limit is no longer part of what piles up."""
+
+_STEADY = 1.2
+"""With the rate of sending grown by more, nothing is foreseen."""
 
 _CALM = 0.6
 """Above this part of a limit nothing grows."""
@@ -90,6 +96,7 @@ class Backoff:
         self.signs = Signs(0, 0, None, None, 0, 0, 0)
         self._since_s = float("-inf")
         self._cut_s: float | None = None
+        self._was_foreseen = False
         self._next_look_s = float("-inf")
         self._next_raise_s = float("-inf")
         self._too_much: float | None = None
@@ -138,13 +145,19 @@ class Backoff:
         if signs.shots >= FEW and self._is_dead(signs):
             return self._pause(now_s, self._pause_s, _dead(signs))
         reason = self._crossed(signs)
+        foreseen = self._foreseen(now_s, signs)
         if reason:
             if asked_s > 0 and signs.errors:
                 asked_s = min(asked_s, _MAX_RETRY_AFTER_S)
                 return self._pause(
                     now_s, asked_s, f"{reason}; Retry-After {format_duration(asked_s)}"
                 )
+            _, ended, _ = self._recent.flow(now_s, 2 * self._limits.window_s)
+            if not ended:
+                return self._pause(now_s, self._pause_s, f"{reason}, and nothing is answered")
             return self._cut(now_s, reason)
+        if foreseen:
+            return self._cut(now_s, foreseen, is_far=True)
         if self.share < 1 and now_s >= self._next_raise_s and signs.shots:
             return self._raise(now_s, self._calm(now_s, signs))
         return None
@@ -157,9 +170,10 @@ class Backoff:
         if shots < FEW:
             return ""
         errors = signs.errors + signs.timeouts + signs.unreached
-        if limits.errors is not None and errors > limits.errors * shots:
+        # One alone proves nothing.
+        if limits.errors is not None and errors > max(limits.errors * shots, 1):
             return f"errors {_percent(errors, shots)} over {_percent(limits.errors, 1)}"
-        if limits.timeouts is not None and signs.timeouts > limits.timeouts * shots:
+        if limits.timeouts is not None and signs.timeouts > max(limits.timeouts * shots, 1):
             return f"timeouts {_percent(signs.timeouts, shots)} over {_percent(limits.timeouts, 1)}"
         if signs.timed >= FEW and signs.p95_s is not None and signs.limit_s is not None:
             if signs.p95_s > signs.limit_s:
@@ -170,7 +184,37 @@ class Backoff:
         """Return how long a shot that leaves now will take, by what is on the way before it."""
         _, ended, _ = self._recent.flow(now_s, self._limits.window_s / 2)
         # Little's law.
-        return self._recent.in_flight / ended if ended else 0.0
+        return self._piled_up(now_s) / ended if ended else 0.0
+
+    def _piled_up(self, now_s: float) -> int:
+        """Return how many shots are on the way, but for those that wait for something else.
+
+        A few requests that are held for minutes say nothing of what others will take.
+        """
+        limit_s = self.signs.limit_s
+        if limit_s is None:
+            return self._recent.in_flight
+        return self._recent.open_since(now_s - _HELD * limit_s)
+
+    def _foreseen(self, now_s: float, signs: Signs) -> str:
+        """Return in words that the p95 will cross its limit by what is on the way already.
+
+        "" if it will not, or if more is sent than shortly before: then the answers to that
+        are still to come, and say nothing yet.
+        """
+        limit_s, wait_s = signs.limit_s, self._wait_s(now_s)
+        is_foreseen = (
+            limit_s is not None and wait_s > limit_s and self._piled_up(now_s) >= ENOUGH
+        )
+        if is_foreseen:
+            window_s = self._limits.window_s
+            sent, _, _ = self._recent.flow(now_s, window_s / 2)
+            before, _, _ = self._recent.flow(now_s, window_s * 2)
+            is_foreseen = sent < before * _STEADY
+        was_foreseen, self._was_foreseen = self._was_foreseen, is_foreseen
+        if not (is_foreseen and was_foreseen) or limit_s is None:
+            return ""
+        return f"answers will take {format_duration(wait_s)}, over {format_duration(limit_s)}"
 
     def _has_settled(self, now_s: float) -> bool:
         """Return whether what had piled up before a cut is gone; judge what is sent from then on."""
@@ -205,15 +249,18 @@ class Backoff:
 
     # -- what is done about it ------------------------------------------------------
 
-    def _cut(self, now_s: float, reason: str) -> Change | None:
+    def _cut(self, now_s: float, reason: str, *, is_far: bool = False) -> Change | None:
         recent, limit_s, window_s = self._recent, self.signs.limit_s, self._limits.window_s
         sent, ended, answered = recent.flow(now_s, window_s / 2)
         left = _MOST_LEFT
-        if limit_s is not None and recent.in_flight < limit_s * _FAR * ended:
+        on_the_way = self._piled_up(now_s)
+        if limit_s is not None and on_the_way > limit_s * _FAR * ended:
+            is_far = True
+        if limit_s is not None and not is_far:
             # Not far above: over a longer time it is seen better how little is too much.
             sent, ended, answered = recent.flow(now_s, window_s * 2)
         elif limit_s is not None and ended:
-            piled_up = recent.in_flight - limit_s * _CALM / 2 * ended
+            piled_up = on_the_way - limit_s * _CALM / 2 * ended
             left = min(max(1 - piled_up / (ended * DRAIN_S), _LEAST_LEFT), _MOST_LEFT)
         # A target that falls behind answers less than it is sent: that is what it can do.
         before = min(self.share, self.cap)
@@ -284,7 +331,9 @@ class Backoff:
         if self._probes_failed >= PROBES:
             self.probes = 0
             self._pause_s = min(self._pause_s * 2, _PAUSES_S[1])
-            return self._pause(now_s, max(self._pause_s, self._retry_after_s), "probes failed")
+            asked_s, self._retry_after_s = self._retry_after_s, 0.0
+            seconds = max(self._pause_s, min(asked_s, _MAX_RETRY_AFTER_S))
+            return self._pause(now_s, seconds, "probes failed")
         return None
 
 

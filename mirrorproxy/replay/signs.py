@@ -195,6 +195,13 @@ class Recent:
         seconds = slots * SLOT_S
         return sent / seconds, ended / seconds, answered / seconds
 
+    def open_since(self, since_s: float) -> int:
+        """Return how many of the shots that left since a moment have not ended."""
+        first = int(since_s / SLOT_S)
+        return sum(
+            slot.sent - slot.landed for number, slot in self._slots.items() if number >= first
+        )
+
     def forget(self, now_s: float) -> None:
         """Drop what no window will reach."""
         oldest = int((now_s - max(LOOK_BACK_S, self._window_s)) / SLOT_S) - 1

@@ -54,8 +54,8 @@ _FAST, _SLOW = 4.0, 0.3
 _HELD = 2.0
 """What has waited for so many times the limit is no longer part of what piles up."""
 
-_STEADY = 1.2
-"""With the rate of sending grown by more, nothing is foreseen."""
+_SURE, _STEADY = 1.25, 1.2
+"""A limit is foreseen to be crossed by so much, unless the rate of sending grew by more."""
 
 _CALM = 0.6
 """Above this part of a limit nothing grows."""
@@ -157,7 +157,7 @@ class Backoff:
                 return self._pause(now_s, self._pause_s, f"{reason}, and nothing is answered")
             return self._cut(now_s, reason)
         if foreseen:
-            return self._cut(now_s, foreseen, is_far=True)
+            return self._cut(now_s, foreseen, is_far=self._too_much is None)
         if self.share < 1 and now_s >= self._next_raise_s and signs.shots:
             return self._raise(now_s, self._calm(now_s, signs))
         return None
@@ -204,7 +204,9 @@ class Backoff:
         """
         limit_s, wait_s = signs.limit_s, self._wait_s(now_s)
         is_foreseen = (
-            limit_s is not None and wait_s > limit_s and self._piled_up(now_s) >= ENOUGH
+            limit_s is not None
+            and wait_s > limit_s * _SURE
+            and self._piled_up(now_s) >= ENOUGH
         )
         if is_foreseen:
             window_s = self._limits.window_s

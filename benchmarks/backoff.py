@@ -204,7 +204,9 @@ def picture(run: Run, rate: int, limit_s: float) -> str:
         (0.0, capacity), (run.narrowed_s, capacity), (run.narrowed_s, capacity / 3),
         (run.widened_s, capacity / 3), (run.widened_s, capacity), (end_s, capacity),
     ]  # fmt: skip
-    p95 = [(at_s, None if value is None else value * 1000) for at_s, value in p95s(run.shots, end_s)]
+    p95 = [
+        (at_s, None if value is None else value * 1000) for at_s, value in p95s(run.shots, end_s)
+    ]
     return draw(
         [
             Panel(

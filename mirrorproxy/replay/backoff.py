@@ -54,7 +54,7 @@ _FAST, _SLOW = 4.0, 0.3
 _HELD = 2.0
 """What has waited for so many times the limit is no longer part of what piles up."""
 
-_SURE, _STEADY = 1.25, 1.2
+_SURE, _STEADY = 1.1, 1.2
 """A limit is foreseen to be crossed by so much, unless the rate of sending grew by more."""
 
 _CALM = 0.6
@@ -204,9 +204,7 @@ class Backoff:
         """
         limit_s, wait_s = signs.limit_s, self._wait_s(now_s)
         is_foreseen = (
-            limit_s is not None
-            and wait_s > limit_s * _SURE
-            and self._piled_up(now_s) >= ENOUGH
+            limit_s is not None and wait_s > limit_s * _SURE and self._piled_up(now_s) >= ENOUGH
         )
         if is_foreseen:
             window_s = self._limits.window_s
@@ -223,9 +221,7 @@ class Backoff:
         assert self._cut_s is not None  # noqa: S101 - the caller looked
         since_s, limit_s = now_s - self._cut_s, self.signs.limit_s
         if since_s < SETTLE_S[0] or (
-            since_s < SETTLE_S[1]
-            and limit_s is not None
-            and self._wait_s(now_s) > limit_s * _CALM
+            since_s < SETTLE_S[1] and limit_s is not None and self._wait_s(now_s) > limit_s * _CALM
         ):
             return False
         self._cut_s = None

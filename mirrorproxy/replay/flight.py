@@ -14,7 +14,6 @@ from mirrorproxy.outcome import LagCause
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject
 
-
 _BUSY = (429, 503)
 
 

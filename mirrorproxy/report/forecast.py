@@ -118,8 +118,10 @@ class Forecast:
             return
         mean, peak, seconds = self._mean(name), self._peak(name), self._seconds(name)
         if mean is None or peak is None or seconds is None:
-            yield "rate", f"as fast as it answers, {terms.concurrency:,} at a time" + (
-                "" if terms.rate is None else f", at most {terms.rate:,g} a second"
+            yield (
+                "rate",
+                f"as fast as it answers, {terms.concurrency:,} at a time"
+                + ("" if terms.rate is None else f", at most {terms.rate:,g} a second"),
             )
         else:
             yield "rate", f"{mean:,.3g} a second on average, {peak:,.3g} in the busiest second"

@@ -113,7 +113,9 @@ def _p95(value: str | float, at: KeyPath) -> tuple[float | None, float | None]:
     except ValueError:
         seconds = 0.0
     if not seconds:
-        raise Fault("expected a duration such as 800ms, or a multiple of production's such as 2x", at)
+        raise Fault(
+            "expected a duration such as 800ms, or a multiple of production's such as 2x", at
+        )
     return seconds, None
 
 

@@ -25,7 +25,14 @@ TEXTS = [pytest.param(text, id=f"page {number}") for number, text in enumerate(B
     pytest.param(path.read_text(), id=path.name) for path in EXAMPLES if path.name != "users.yaml"
 ]
 ENVIRON = dict.fromkeys(
-    ["STAGING_TOKEN", "STAGING_KEY", "PRODUCTION_TEST_TOKEN", "STAGING_TOKEN_ANN", "STAGING_TOKEN_BEN"], "secret"
+    [
+        "STAGING_TOKEN",
+        "STAGING_KEY",
+        "PRODUCTION_TEST_TOKEN",
+        "STAGING_TOKEN_ANN",
+        "STAGING_TOKEN_BEN",
+    ],
+    "secret",
 )
 
 

@@ -66,8 +66,10 @@ def _panel(panel: Panel, seconds: float, top: float) -> list[str]:
         )
         parts.append(_text(LEFT - 8, y + 4, f"{value:g}", INK, "end"))
     step_s = 5 if seconds <= 90 else 30
-    for at_s in range(0, int(seconds) + 1, step_s):
-        parts.append(_text(_x(at_s, seconds), top + PANEL + 16, f"{at_s} s", INK, "middle"))
+    parts += [
+        _text(_x(at_s, seconds), top + PANEL + 16, f"{at_s} s", INK, "middle")
+        for at_s in range(0, int(seconds) + 1, step_s)
+    ]
     place = WIDTH - RIGHT
     for line in reversed(panel.lines):
         place -= 7 * len(line.name) + 30

@@ -40,22 +40,18 @@ _DEAD_SHARE = 0.8
 """Of the ends in a window: so much unreached or timed out is no slow target, but none."""
 
 _PAUSES_S = 1.0, 30.0
+"""The first pause; doubled with each round of probes that fails, up to the second."""
+
 _MAX_RETRY_AFTER_S = 300.0
-"""The first pause, doubled up to the second with each probe that fails; what a target may ask for."""
+"""A target may ask for so much at most."""
 
 _LEAST_LEFT, _MOST_LEFT = 0.3, 0.9
 _LEAST_CUT = 0.25
-"""Of what was answered well, so much is sent on after a cut; never less of the share before."""
+"""Of what was answered well so much is sent after a cut, and never less of the share before."""
 
 _NEAR_FROM, _NEAR_TO = 0.95, 1.1
 _FAST, _SLOW = 4.0, 0.3
-"""Around the share that was too much, as multiples of it; steps below it and there, of `increase`."""
-
-_HELD = 2.0
-"""What has waited for so many times the limit is no longer part of what piles up."""
-
-_SURE, _STEADY = 1.1, 1.2
-"""A limit is foreseen to be crossed by so much, unless the rate of sending grew by more."""
+"""Around the share that was too much, as multiples of it; steps below and there, of `increase`."""
 
 _CALM = 0.6
 """Above this part of a limit nothing grows."""
@@ -66,6 +62,12 @@ _TENSE, _EASED = 0.85, 0.95
 _FAR = 1.5
 """With more on the way than so many times what a limit allows, the last moments alone show
 what the target can do."""
+
+_HELD = 2.0
+"""What has waited for so many times the limit is no longer part of what piles up."""
+
+_SURE, _STEADY = 1.1, 1.2
+"""A crossing by so much is foreseen, unless more is sent than before by so much."""
 
 State = Literal["run", "pause", "probe"]
 
@@ -174,11 +176,12 @@ class Backoff:
         if limits.errors is not None and errors > max(limits.errors * shots, 1):
             return f"errors {_percent(errors, shots)} over {_percent(limits.errors, 1)}"
         if limits.timeouts is not None and signs.timeouts > max(limits.timeouts * shots, 1):
-            return f"timeouts {_percent(signs.timeouts, shots)} over {_percent(limits.timeouts, 1)}"
-        if signs.timed >= FEW and signs.p95_s is not None and signs.limit_s is not None:
-            if signs.p95_s > signs.limit_s:
-                return f"p95 {format_duration(signs.p95_s)} over {format_duration(signs.limit_s)}"
-        return ""
+            part = _percent(signs.timeouts, shots)
+            return f"timeouts {part} over {_percent(limits.timeouts, 1)}"
+        p95_s, limit_s = signs.p95_s, signs.limit_s
+        if signs.timed < FEW or p95_s is None or limit_s is None or p95_s <= limit_s:
+            return ""
+        return f"p95 {format_duration(p95_s)} over {format_duration(limit_s)}"
 
     def _wait_s(self, now_s: float) -> float:
         """Return how long a shot that leaves now will take, by what is on the way before it."""
@@ -217,7 +220,7 @@ class Backoff:
         return f"answers will take {format_duration(wait_s)}, over {format_duration(limit_s)}"
 
     def _has_settled(self, now_s: float) -> bool:
-        """Return whether what had piled up before a cut is gone; judge what is sent from then on."""
+        """Return whether what had piled up before a cut is gone; what is sent then is judged."""
         assert self._cut_s is not None  # noqa: S101 - the caller looked
         since_s, limit_s = now_s - self._cut_s, self.signs.limit_s
         if since_s < SETTLE_S[0] or (
@@ -248,18 +251,21 @@ class Backoff:
     # -- what is done about it ------------------------------------------------------
 
     def _cut(self, now_s: float, reason: str, *, is_far: bool = False) -> Change | None:
-        recent, limit_s, window_s = self._recent, self.signs.limit_s, self._limits.window_s
-        sent, ended, answered = recent.flow(now_s, window_s / 2)
+        """Cut to what is answered well, and below.
+
+        is_far: whether the target fell far behind, whatever is on the way as yet.
+        """
+        limit_s, window_s = self.signs.limit_s, self._limits.window_s
+        sent, ended, answered = self._recent.flow(now_s, window_s / 2)
         left = _MOST_LEFT
-        on_the_way = self._piled_up(now_s)
-        if limit_s is not None and on_the_way > limit_s * _FAR * ended:
-            is_far = True
-        if limit_s is not None and not is_far:
-            # Not far above: over a longer time it is seen better how little is too much.
-            sent, ended, answered = recent.flow(now_s, window_s * 2)
-        elif limit_s is not None and ended:
-            piled_up = on_the_way - limit_s * _CALM / 2 * ended
-            left = min(max(1 - piled_up / (ended * DRAIN_S), _LEAST_LEFT), _MOST_LEFT)
+        if limit_s is not None:
+            piled_up = self._piled_up(now_s)
+            if not is_far and piled_up <= limit_s * _FAR * ended:
+                # Over a longer time it is seen better how little is too much.
+                sent, ended, answered = self._recent.flow(now_s, window_s * 2)
+            elif ended:
+                too_many = piled_up - limit_s * _CALM / 2 * ended
+                left = min(max(1 - too_many / (ended * DRAIN_S), _LEAST_LEFT), _MOST_LEFT)
         # A target that falls behind answers less than it is sent: that is what it can do.
         before = min(self.share, self.cap)
         good = before * min(answered / sent, 1.0) if sent else before

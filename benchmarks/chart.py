@@ -48,7 +48,8 @@ def draw(panels: Sequence[Panel], seconds: float, marks: Sequence[tuple[float, s
             f'<line x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{bottom}" stroke="{INK}" '
             'stroke-dasharray="2 3"/>'
         )
-        parts.append(_text(x + 4, bottom - 6, text, INK))
+        # In the last panel, where what there is to see rises from the bottom.
+        parts.append(_text(x + 5, bottom - PANEL + 14, text, INK))
     return "\n".join((*parts, "</svg>", ""))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from flights import Range, shot
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mirrorproxy.replay.governor import Governor
 from mirrorproxy.replay.ledger import MAX_EVENTS, Turned
@@ -183,3 +185,45 @@ def test_nothing_is_looked_after_where_nothing_asks_for_it():
     """A replay without any of it does not pay for it."""
     assert not Governor.is_needed({"staging": Limits(rate=10)})
     assert Governor.is_needed({"a": Limits(), "b": Limits(ramp_s=1)})
+
+
+@given(
+    turns=st.lists(
+        st.tuples(
+            st.sampled_from(["narrow", "rate", "wait", "answer", "fail", "pause", "resume"]),
+            st.integers(0, 100),
+        ),
+        max_size=25,
+    ),
+    speed=st.sampled_from([1.0, 100.0, MAX_SPEED]),
+    limits=st.builds(
+        Limits,
+        concurrency=st.integers(1, 5),
+        max_shots=st.none() | st.integers(1, 20),
+        ramp_s=st.sampled_from([0.0, 1.0]),
+        backoff=st.none() | st.just(BackoffLimits(p95_s=0.1)),
+    ),
+)
+def test_every_shot_has_one_end_whatever_is_narrowed(turns, speed, limits):
+    """By hand, by back-off, by a ramp and by a budget at once."""
+    range_ = Governed(list(steady(0.5, per_s=100)), {"staging": limits}, speed)
+    for turn, number in turns:
+        in_flight = list(range_.engine._departures.in_flight)
+        if turn == "narrow":
+            range_.knob.narrow("staging", number / 100, "backoff", probes=number % 3)
+        elif turn == "rate":
+            range_.knob.set_rate(number)
+        elif turn == "wait":
+            range_.pass_time(number / 100, step_s=0.01)
+        elif turn == "pause":
+            range_.knob.pause()
+        elif turn == "resume":
+            range_.knob.resume()
+        elif in_flight:
+            end = range_.answer if turn == "answer" else range_.fail
+            end(in_flight[number % len(in_flight)])
+    range_.engine.close()
+    assert range_.engine.is_over
+    assert range_.ledger.is_balanced
+    assert len(range_.outcomes) == range_.ledger.planned
+    assert range_.held == (0, 0, 0)

@@ -99,13 +99,13 @@ class Governor:
 
     def look(self, now_s: float) -> None:
         """Look after everything if it is time to. now_s: the engine's clock."""
-        if now_s < self._next_look_s:
-            return
-        self._next_look_s = now_s + LOOK_S
         if self._start_s is None:
             self._start(now_s)
             if self._start_s is None:
                 return
+        if now_s < self._next_look_s:
+            return
+        self._next_look_s = now_s + LOOK_S
         since_s = now_s - self._start_s
         for name, one in self._governed.items():
             self._look_after(name, one, now_s, since_s)

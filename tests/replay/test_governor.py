@@ -105,6 +105,27 @@ def test_back_off_narrows_what_the_knob_leaves():
     assert range_.engine.valve is None
 
 
+def test_what_waits_for_a_slow_target_is_left_out_at_once():
+    """Otherwise it would be sent its backlog for seconds after a cut."""
+    range_ = Governed(steady(1), {"staging": Limits(concurrency=1)})
+    range_.pass_time(0.85)
+    waiting = len(range_.engine.lanes["staging"].waiting)
+    range_.knob.narrow("staging", 0.0, "backoff")
+    assert waiting > 100
+    assert dict(range_.ledger.shed) == {"backoff": waiting}
+    assert not range_.engine.lanes["staging"].waiting
+
+
+def test_a_cut_during_a_ramp_begins_at_the_ramp():
+    """Not at the whole, which was not being sent."""
+    limits = Limits(concurrency=10_000, ramp_s=20, backoff=BackoffLimits(p95_s=0.2))
+    range_ = Governed(steady(20), {"staging": limits})
+    range_.live(6, 0.01)
+    range_.live(2, 0.3)
+    cut = next(event for event in range_.ledger.events if " over " in event.reason)
+    assert cut.percent < 40
+
+
 def test_at_max_speed_it_is_sent_more_slowly_and_nothing_is_shed():
     """There is no pace to keep, so fewer are on the way at a time."""
     limits = {"staging": Limits(concurrency=64, backoff=BackoffLimits(p95_s=0.2))}
@@ -171,6 +192,16 @@ def test_a_budget_of_one_target_leaves_the_others():
     range_.live(2, 0.01)
     assert dict(range_.ledger.shed) == {"budget": 90}
     assert range_.ledger.answered == 110
+
+
+def test_a_time_of_one_target_leaves_the_others():
+    """After it nothing more is sent there."""
+    shots = [shot(n / 100, target) for n in range(100) for target in ("a", "b")]
+    range_ = Governed(shots, {"a": Limits(max_duration_s=0.5), "b": Limits()})
+    range_.live(2, 0.01)
+    assert set(range_.ledger.shed) == {"budget"}
+    assert 40 < range_.ledger.shed["budget"] < 65
+    assert range_.ledger.is_balanced
 
 
 def test_events_are_bounded():

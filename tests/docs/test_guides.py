@@ -95,8 +95,11 @@ def test_double_load_is_everything_twice(tmp_path, target, capfd):
 
 def test_production_gets_reads_alone(tmp_path, target, capfd):
     """Of half of the users, and not more than half a thousand a second."""
-    status, ledger = replay("production", tmp_path, target, capfd, "--max-shots", "100")
-    assert (status, ledger["answered"]) == (0, 100)
+    options = ("--max-shots", "100")
+    status, ledger = replay("production", tmp_path, target, capfd, *options, users=MANY_USERS)
+    assert (status, ledger["balanced"]) == (0, True)
+    # Fewer only if this machine is so busy that its back-off sets in.
+    assert 0 < ledger["answered"] <= 100
     assert {one.method for one in target.requests} == {"GET"}
     assert ledger["skipped"]["unsafe method"] > 0
     agents = {one.header("User-Agent") or "" for one in target.requests}

@@ -45,7 +45,7 @@ _PAUSES_S = 1.0, 30.0
 _MAX_RETRY_AFTER_S = 300.0
 """A target may ask for so much at most."""
 
-_LEAST_LEFT, _MOST_LEFT = 0.3, 0.9
+_LEAST_LEFT, _MOST_LEFT = 0.3, 0.93
 _LEAST_CUT = 0.25
 """Of what was answered well so much is sent after a cut, and never less of the share before."""
 

@@ -49,6 +49,7 @@ class Lane:
         self._sent = 0
         self._since_s = now_s
         self._full_rate: float | None = None
+        self._is_whole = True
         self.timeout_s = limits.timeout_s
         self.backoff = None if limits.backoff is None else Backoff(limits.backoff)
         self.probes = 0
@@ -110,11 +111,13 @@ class Lane:
         limits = self._limits
         self._concurrency = math.ceil(limits.concurrency * share)
         if share >= 1:
-            self._full_rate, self._sent, self._since_s = None, 0, now_s
+            self._is_whole, self._full_rate, self._sent, self._since_s = True, None, 0, now_s
             self._rate = RateLimit(limits.rate) if limits.rate is not None else None
             return
-        if self._full_rate is None and self._sent and now_s > self._since_s:
+        # What was sent while it was throttled, as by a ramp from the start, was not the full rate.
+        if self._is_whole and self._sent and now_s > self._since_s:
             self._full_rate = self._sent / (now_s - self._since_s)
+        self._is_whole = False
         rates = [rate * share for rate in (limits.rate, self._full_rate) if rate is not None]
         # With a share of 0 no request is allowed at a time, so no rate is needed.
         self._rate = RateLimit(min(rates)) if rates and share > 0 else None

@@ -166,6 +166,16 @@ def test_a_ramp_sends_ever_more(share):
     assert [event.reason for event in range_.ledger.events] == ["ramp of 10s", "the ramp is over"]
 
 
+def test_a_ramp_at_max_speed_lets_ever_more_be_on_the_way():
+    """In even steps up to the concurrency; nothing is shed."""
+    range_ = Governed(steady(60), {"staging": Limits(concurrency=100, ramp_s=10)}, MAX_SPEED)
+    range_.live(5, 0.1)
+    assert range_.engine.in_flight == pytest.approx(50, abs=5)
+    range_.live(5.5, 0.1)
+    assert range_.engine.in_flight == 100
+    assert not range_.ledger.shed
+
+
 def test_a_budget_of_shots_ends_the_replay():
     """In good order: what was not sent is unsent, what is on the way is answered."""
     range_ = Governed(steady(10), {"staging": Limits(max_shots=100)})

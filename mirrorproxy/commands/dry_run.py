@@ -39,10 +39,13 @@ def dry_run(
     production, as a replay does.
     """
     forecast = Forecast(_terms(settings), settings.speed)
-    while (planned := intake.take()) is not Signal.END:
-        if isinstance(planned, Planned):
-            for shot in planned.shots:
-                forecast.add(shot)
+    try:
+        while (planned := intake.take()) is not Signal.END:
+            if isinstance(planned, Planned):
+                for shot in planned.shots:
+                    forecast.add(shot)
+    finally:
+        intake.close()
     asyncio.run(Neighbours(settings.guarded, guard.places, warn).look())
     if args.json:
         counts = ledger.to_json()

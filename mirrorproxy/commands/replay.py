@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from mirrorproxy.commands.decoding import Decoder, Told
+from mirrorproxy.commands.dry_run import dry_run
 from mirrorproxy.commands.replay_credentials import fetched_credentials
 from mirrorproxy.commands.replay_options import Settings, add_parser, settings_of
 from mirrorproxy.commands.replay_source import Opened, open_source
@@ -51,7 +52,7 @@ from mirrorproxy.report.summary import (
 from mirrorproxy.report.unmapped_text import unmapped_lines
 from mirrorproxy.rules.plan import plan, with_body
 from mirrorproxy.sources.events import Unreadable
-from mirrorproxy.sources.feed import Reader
+from mirrorproxy.sources.feed import InlineFeed, Reader
 from mirrorproxy.sources.merge import Merge
 
 __all__ = ["add_parser", "run"]
@@ -78,15 +79,30 @@ def run(args: argparse.Namespace) -> int:
     ledger = Ledger()
     unreadable = _Unreadable()
     opened = open_source(args, settings.speed, _warn)
+    guard = ProductionGuard(settings.guarded)
+    decode = Decoder(keeps_secrets=settings.rules.sends_logged_credentials)
+    planner = partial(plan, rules=settings.rules, seed=args.seed, run=settings.run)
     with ExitStack() as stack:
         stack.callback(opened.close)
+        if args.dry_run:
+            merge = Merge(
+                opened.objects,
+                InlineFeed,
+                window_us=opened.window_us,
+                look_ahead=guard.check,
+                decode=decode,
+            )
+            intake = Intake(opened.chosen(merge), planner, ledger, unreadable.add)
+            status = dry_run(args, settings, intake, ledger, guard, _warn)
+            for line in unreadable_lines(unreadable.shown, unreadable.total):
+                _say(line, sys.stderr)
+            return status
         outcomes = _open_outcomes(args.out)
         if outcomes is not None:
             stack.callback(outcomes.close)
         reader = Reader("source")
         stack.callback(reader.close)
-        guard = ProductionGuard(settings.guarded)
-        decode = Decoder(keeps_secrets=settings.rules.sends_logged_credentials)
+        unmapped = Unmapped()
         merge = Merge(
             opened.objects,
             reader.feed,
@@ -94,11 +110,7 @@ def run(args: argparse.Namespace) -> int:
             look_ahead=guard.check,
             decode=decode,
         )
-        unmapped = Unmapped()
-        planner = unmapped.watching(
-            partial(plan, rules=settings.rules, seed=args.seed, run=settings.run)
-        )
-        intake = Intake(opened.chosen(merge), planner, ledger, unreadable.add)
+        intake = Intake(opened.chosen(merge), unmapped.watching(planner), ledger, unreadable.add)
         report = outcomes.add if outcomes else None
         started_s = time.monotonic()
         error = _replay(settings, intake, ledger, guard, report, unreadable.add, control, opened)
@@ -146,6 +158,7 @@ def _replay(
             tls=settings.tls,
             delay_s=opened.delay_s,
             credentials=credentials,
+            say=partial(_say, stream=sys.stderr),
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, runner.stop)

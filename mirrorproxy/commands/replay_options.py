@@ -21,7 +21,7 @@ from mirrorproxy.http1.origin import Origin
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.schedule import parse_speed
 from mirrorproxy.replay.verdict import DEFAULT_FAIL_ON, Limit, parse_fail_on
-from mirrorproxy.rules.ruleset import RuleSet
+from mirrorproxy.rules.ruleset import CompiledTarget, RuleSet
 from mirrorproxy.rules.session import SessionOrder
 from mirrorproxy.rules.simple import simple_rules
 from mirrorproxy.sources.objects import STDIN
@@ -91,7 +91,10 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="what a session's shots wait for: all before them, those of the same target, nothing",
     )
     add("--max-lag", metavar="TIME", help="shed what is overdue by more (5s), never for none")
+    add("--max-shots", metavar="N", help="end when each target was sent so many")
+    add("--max-duration", metavar="TIME", help="end when it has sent for so long")
     add("--fleet-size", metavar="N", help="workers that share these limits (1)")
+    add("--dry-run", action="store_true", help="say what would be sent, and send nothing")
     live = parser.add_argument_group("while it runs")
     add = live.add_argument
     add(
@@ -147,7 +150,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
     return Settings(
         rules=rules,
         order=_order(args.order, rules.order),
-        limits={name: _limits(args, target.limits) for name, target in rules.targets.items()},
+        limits={name: _limits(args, target) for name, target in rules.targets.items()},
         guarded={
             name: target.origin
             for name, target in rules.targets.items()
@@ -176,7 +179,8 @@ def _rules(args: argparse.Namespace) -> RuleSet:
     return load_rules(Path(args.rules), os.environ, target_url=args.target, bearer=bearer)
 
 
-def _limits(args: argparse.Namespace, limits: Any) -> Limits:
+def _limits(args: argparse.Namespace, target: CompiledTarget) -> Limits:
+    limits = target.limits
     rate = limits.rate
     if args.limit_rate is not None:
         rate = _number("--limit-rate", args.limit_rate, float, "a number of requests a second")
@@ -191,6 +195,14 @@ def _limits(args: argparse.Namespace, limits: Any) -> Limits:
     max_lag_s: float | None = limits.max_lag_s
     if args.max_lag is not None:
         max_lag_s = None if args.max_lag == "never" else _duration("--max-lag", args.max_lag)
+    max_shots = limits.max_shots
+    if args.max_shots is not None:
+        max_shots = _number("--max-shots", args.max_shots, int, "a whole number")
+    max_duration_s = limits.max_duration_s
+    if args.max_duration is not None:
+        max_duration_s = _duration("--max-duration", args.max_duration)
+        if not max_duration_s:
+            raise ConfigError("expected a duration above 0", file="--max-duration")
     workers = 1
     if args.fleet_size is not None:
         workers = _number("--fleet-size", args.fleet_size, int, "a whole number")
@@ -199,6 +211,10 @@ def _limits(args: argparse.Namespace, limits: Any) -> Limits:
         concurrency=max(1, concurrency // workers),
         timeout_s=timeout_s,
         max_lag_s=max_lag_s,
+        max_shots=None if max_shots is None else max(1, max_shots // workers),
+        max_duration_s=max_duration_s,
+        ramp_s=target.ramp_s,
+        backoff=target.backoff,
     )
 
 

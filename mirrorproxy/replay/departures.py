@@ -193,6 +193,8 @@ class Departures:
             waited_s = flight.freed_s - flight.due_s
             flight.lag_cause = "limit" if sent_s - flight.freed_s > waited_s else "order"
         self._ledger.lag_by_cause[flight.lag_cause].add(flight.lag_us)
+        if lane.backoff is not None:
+            lane.backoff.sent(sent_s, flight.shot.duration_us)
         self._send_now(flight, lane.timeout_s)
 
     def _shed_overdue(self, now_s: float) -> None:

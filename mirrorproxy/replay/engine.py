@@ -23,7 +23,8 @@ from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.order import Order
 from mirrorproxy.replay.outcomes import outcome_of
 from mirrorproxy.replay.schedule import MAX_SPEED, DueTimes
-from mirrorproxy.replay.valve import RATE, Valve
+from mirrorproxy.replay.signs import ended_as, seconds_of
+from mirrorproxy.replay.valve import BACKOFF, RAMP, RATE, Valve
 from mirrorproxy.shot import Shot
 
 TICK_S = 0.001
@@ -37,7 +38,7 @@ _FLIGHT_BYTES = 2048
 
 UNSENDABLE = "unsendable"
 NO_BODY = "body unreadable"
-KEEPS_SESSION = frozenset((RATE, SESSION_BROKEN))
+KEEPS_SESSION = frozenset((RATE, BACKOFF, RAMP, SESSION_BROKEN))
 """Reasons to shed that leave out sessions as a whole, so that none is broken by them."""
 
 INTERRUPTED = Failure("interrupted", "the replay was stopped before the answer came")
@@ -95,6 +96,8 @@ class Engine:
         self.lanes = self._departures.lanes
         self.valve: Valve | None = None
         self.is_paused = False
+        # What backs off by itself, see `governor`; None when nothing does.
+        self.look: Callable[[float], None] | None = None
         self._stopping = False
         self._closed = False
 
@@ -108,6 +111,8 @@ class Engine:
         now_s = self._clock_s()
         if self.is_paused:
             return IDLE_S
+        if self.look is not None:
+            self.look(now_s)
         self._send_due(now_s)
         self._apart.load_soon(now_s)
         has_ended = self._ahead.has_ended
@@ -179,9 +184,9 @@ class Engine:
         for flight in self._not_sent():
             flight.due_s += seconds
 
-    def leave_out(self, flight: Flight) -> None:
-        """Shed a flight whose turn has come, by the knob."""
-        self._shed(flight, RATE)
+    def leave_out(self, flight: Flight, reason: str) -> None:
+        """Shed a flight whose turn has come, by the valve."""
+        self._shed(flight, reason)
 
     def due_unloaded(self) -> list[Flight]:
         """Return the flights that are due, but whose body is still being read."""
@@ -216,10 +221,11 @@ class Engine:
         upcoming, valve, departures = self._ahead.upcoming, self.valve, self._departures
         while upcoming and upcoming[0].due_s <= now_s:
             flight = upcoming.popleft()
-            if valve is not None and not valve.admits(flight.shot):
-                self.leave_out(flight)
-            else:
+            reason = None if valve is None else valve.refuses(flight.shot)
+            if reason is None:
                 departures.take(flight)
+            else:
+                self.leave_out(flight, reason)
         departures.pump(now_s)
 
     def _until_needed(self, now_s: float) -> float:
@@ -287,6 +293,10 @@ class Engine:
             ledger.latency.add(latency_us)
         else:
             ledger.failed[failure.kind] += 1
+        if lane.backoff is not None:
+            kind = None if failure is None else failure.kind
+            end = ended_as(flight.status, kind, flight.shot.status)
+            lane.backoff.landed(flight.sent_s, latency_us, end, seconds_of(flight.retry_after))
         if self._report is not None:
             self._report(outcome_of(flight, self._wall_us, latency_us=latency_us, failure=failure))
         # One that was given up before its answer came is to be sent again.

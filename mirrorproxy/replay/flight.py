@@ -17,6 +17,8 @@ from mirrorproxy.sources.events import CaptureObject
 if TYPE_CHECKING:
     from mirrorproxy.replay.order import Stream
 
+_BUSY = (429, 503)
+
 
 class Landing(Protocol):
     """Hears when a flight has ended."""
@@ -33,7 +35,8 @@ class Flight(Receiver):
     without a body that lies apart; loaded_bytes: that body. lag_cause: why it
     will leave late, if it does; lag_us: how late it left. is_loaded: whether its body and
     credential are at hand; is_overdue: whether it was not when its turn came.
-    status: of the answer's head, once it came. Of its session, set by `order`:
+    status: of the answer's head, once it came. retry_after: what a 429 or 503 says of when to
+    come again, as received. Of its session, set by `order`:
     stream: its place is in; place: its number; began_us, ended_us: in
     production; is_held: whether it waits there; freed_s: when that was over, 0 if it never was.
     """
@@ -52,6 +55,7 @@ class Flight(Receiver):
         "landing",
         "loaded_bytes",
         "place",
+        "retry_after",
         "sent_s",
         "shot",
         "size",
@@ -74,6 +78,7 @@ class Flight(Receiver):
         self.is_loaded = shot.body_ref is None and not shot.wants
         self.is_overdue = False
         self.status = 0
+        self.retry_after = b""
         self.stream: Stream | None = None
         self.place = 0
         self.began_us = 0
@@ -83,11 +88,15 @@ class Flight(Receiver):
 
     def on_head(self, head: ResponseHead) -> None:
         """See `Receiver`."""
-        self.status = head.status
+        self.status = status = head.status
+        if status in _BUSY:
+            self.retry_after = _retry_after(head)
 
     def on_whole(self, head: ResponseHead, body: bytes) -> None:
         """See `Receiver`."""
-        self.status = head.status
+        self.status = status = head.status
+        if status in _BUSY:
+            self.retry_after = _retry_after(head)
         self.landing.landed(self, None)
 
     def on_complete(self, trailers: bytes) -> None:
@@ -97,6 +106,11 @@ class Flight(Receiver):
     def on_failure(self, failure: Failure) -> None:
         """See `Receiver`."""
         self.landing.landed(self, failure)
+
+
+def _retry_after(head: ResponseHead) -> bytes:
+    values = head.values("retry-after")
+    return values[0] if values else b""
 
 
 def write_head(flight: Flight) -> bool:

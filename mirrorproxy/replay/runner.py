@@ -23,6 +23,7 @@ from mirrorproxy.remembered import Remembered
 from mirrorproxy.replay.credentials import Credentials
 from mirrorproxy.replay.engine import Engine
 from mirrorproxy.replay.flight import Flight
+from mirrorproxy.replay.governor import Governor
 from mirrorproxy.replay.intake import IntakeLike
 from mirrorproxy.replay.knob import Knob
 from mirrorproxy.replay.late_send import LateSender
@@ -38,6 +39,10 @@ _BODY_READERS = 8
 """Threads, made when they are needed: a bucket answers each in tens of milliseconds."""
 
 
+def _say_nothing(_line: str) -> None:
+    """Take a line for nobody."""
+
+
 class Runner:
     """One replay; `run` it once, inside an event loop.
 
@@ -45,7 +50,8 @@ class Runner:
     body that lies apart into its shot, or says why the shot cannot be sent.
     on_unreadable: hears of body objects that cannot be read. drain_s: how long
     answers are waited for after `stop`. credentials: fetches what shots want
-    that is only known when they are sent.
+    that is only known when they are sent. say: takes a line about each change
+    that back-off makes.
     """
 
     def __init__(
@@ -63,6 +69,7 @@ class Runner:
         tls: ssl.SSLContext | None = None,
         delay_s: float | None = None,
         credentials: Credentials | None = None,
+        say: Callable[[str], None] = _say_nothing,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._with_body = with_body
@@ -79,6 +86,7 @@ class Runner:
         self._stops = 0
         self._error: Exception | None = None
         self._readers = ThreadPoolExecutor(_BODY_READERS, thread_name_prefix="bodies")
+        now_us = wall_us() - time.monotonic_ns() // 1000
         self.engine = Engine(
             intake,
             limits,
@@ -86,7 +94,7 @@ class Runner:
             speed=speed,
             order=order,
             clock_s=time.monotonic,
-            wall_us=wall_us() - time.monotonic_ns() // 1000,
+            wall_us=now_us,
             send=self._send,
             load=self._load,
             report=report,
@@ -97,6 +105,12 @@ class Runner:
             credentials, self.engine, ledger, self._request, clock_s=time.monotonic
         )
         self.knob = Knob(self.engine, time.monotonic, self._turn_soon, self.stop)
+        self.governor: Governor | None = None
+        if Governor.is_needed(limits):
+            self.governor = Governor(
+                limits, self.engine.lanes, self.knob, ledger, wall_us=now_us, say=say
+            )
+            self.engine.look = self.governor.look
 
     async def run(self) -> None:
         """Replay until everything has its outcome.

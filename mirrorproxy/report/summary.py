@@ -28,6 +28,7 @@ _HINTS = {
     "omitted": "their bodies could not be sealed in place, so they were not recorded",
     "no body in log": "an access log holds no bodies; send: {without_body: true} in the rule sends "
     "them without",
+    "unsafe method": "the target takes safe_methods_only",
     "truncated": "their bodies passed the capture limit, so they were cut",
 }
 
@@ -38,8 +39,8 @@ class Details(NamedTuple):
     seconds: how long the replay took, None where several are added up.
     lag_by_cause: cause -> the ledger's form of percentiles, in milliseconds.
     left_out: target -> exchanges that were sent to other targets only, for want
-    of a credential. shared: session key -> shots that went without order, as the
-    key is no single user's.
+    of a credential or of a safe method. shared: session key -> shots that went
+    without order, as the key is no single user's.
     """
 
     seconds: float | None
@@ -57,12 +58,7 @@ NO_DETAILS = Details(None, 0, 0, 0, {}, {}, {})
 def summary_lines(ledger: Mapping[str, Any], details: Details) -> list[str]:
     """Return the summary, one line after the other, without line ends."""
     rows = [
-        (
-            "exchanges",
-            f"{ledger['read']:,} read = {ledger['duplicates']:,} duplicates + "
-            f"{sum(ledger['skipped'].values()):,} skipped + {ledger['selected']:,} selected",
-        ),
-        ("skipped", _counts(ledger["skipped"])),
+        *_exchange_rows(ledger),
         (
             "shots",
             f"{ledger['planned']:,} planned = {ledger['answered']:,} answered + "
@@ -84,14 +80,34 @@ def summary_lines(ledger: Mapping[str, Any], details: Details) -> list[str]:
         ("took", "" if details.seconds is None else format_duration(details.seconds)),
     ]
     lines = [f"{name:<11} {text}" for name, text in rows if text]
-    lines += [
+    return [*lines, *_hints(ledger)]
+
+
+def exchange_lines(ledger: Mapping[str, Any]) -> list[str]:
+    """Return what became of the exchanges alone, with the hints to that."""
+    return [f"{name:<11} {text}" for name, text in _exchange_rows(ledger) if text] + _hints(ledger)
+
+
+def _exchange_rows(ledger: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (
+            "exchanges",
+            f"{ledger['read']:,} read = {ledger['duplicates']:,} duplicates + "
+            f"{sum(ledger['skipped'].values()):,} skipped + {ledger['selected']:,} selected",
+        ),
+        ("skipped", _counts(ledger["skipped"])),
+    ]
+
+
+def _hints(ledger: Mapping[str, Any]) -> list[str]:
+    hints = [
         f"hint: {reason}: {_HINTS[reason]}"
         for reason in (*ledger["skipped"], *ledger["shed"])
         if reason in _HINTS
     ]
     if not ledger["read"]:
-        lines.append(f"hint: {nothing_read(is_damaged=bool(ledger['unreadable']))}")
-    return lines
+        hints.append(f"hint: {nothing_read(is_damaged=bool(ledger['unreadable']))}")
+    return hints
 
 
 def nothing_read(*, is_damaged: bool) -> str:

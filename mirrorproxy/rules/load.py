@@ -132,8 +132,6 @@ def _read_table(
         raise rules.error(f"the file {path} cannot be read: no such file", at)
     if path.suffix.lower() == ".csv":
         return read_csv(path, max_bytes=MAX_TABLE_BYTES, max_entries=MAX_TABLE_ENTRIES)
-    if path.suffix.lower() == ".csv":
-        return read_csv(path, max_bytes=MAX_TABLE_BYTES, max_entries=MAX_TABLE_ENTRIES)
     document = yamlfile.load(
         path, name=str(path), max_bytes=MAX_TABLE_BYTES, max_nodes=MAX_TABLE_ENTRIES
     )

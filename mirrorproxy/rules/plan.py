@@ -39,6 +39,12 @@ SKIP_NO_BODY = "no body in log"
 SKIP_REPLAYED = "replayed traffic"
 SKIP_UPGRADE = "upgrade"
 SKIP_NO_CREDENTIAL = "no credential"
+SKIP_UNSAFE = "unsafe method"
+
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+"""RFC 9110, 9.2.1: nothing is asked for but reading."""
+
+_OVERRIDES = frozenset(("x-http-method-override", "x-http-method", "x-method-override"))
 
 USER_AGENT = f"mirrorproxy/{__version__}"
 
@@ -87,6 +93,9 @@ def plan(exchange: Exchange, rules: RuleSet, seed: str, run: str) -> Plan:
     shots: list[Shot] = []
     left_out: list[tuple[str, str]] = []
     for target in decision.targets:
+        if target.safe_methods_only and not _is_safe(exchange.request):
+            left_out.append((target.name, SKIP_UNSAFE))
+            continue
         shot = _shot(exchange, parts, decision, target, session, mark)
         if shot is None:
             left_out.append((target.name, SKIP_NO_CREDENTIAL))
@@ -95,7 +104,10 @@ def plan(exchange: Exchange, rules: RuleSet, seed: str, run: str) -> Plan:
         if count > 1:
             shots += [msgspec.structs.replace(shot, copy=copy) for copy in range(1, count)]
     if not shots:
-        return Plan(decision.rule, (), SKIP_NO_CREDENTIAL, tuple(left_out))
+        # What could be mended is said first.
+        reasons = {reason for _, reason in left_out}
+        reason = SKIP_NO_CREDENTIAL if SKIP_NO_CREDENTIAL in reasons else SKIP_UNSAFE
+        return Plan(decision.rule, (), reason, tuple(left_out))
     return Plan(decision.rule, tuple(shots), None, tuple(left_out))
 
 
@@ -181,6 +193,13 @@ def _shot(
         wants=wants,
         is_late_in_head=is_late_in_head,
         replacements=dict(replacement.values) if replacement and request.body_ref else {},
+    )
+
+
+def _is_safe(request: Request) -> bool:
+    """Return whether the request asks for nothing but reading, whatever a framework makes of it."""
+    return request.method in SAFE_METHODS and not any(
+        name.lower() in _OVERRIDES for name, _ in request.headers
     )
 
 

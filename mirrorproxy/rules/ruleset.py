@@ -17,6 +17,12 @@ from mirrorproxy.record import Exchange
 from mirrorproxy.rules.auth import Auth, compile_auth
 from mirrorproxy.rules.facts import Facts
 from mirrorproxy.rules.late import Source
+from mirrorproxy.rules.limits import (
+    BackoffLimits,
+    TargetLimits,
+    compile_backoff,
+    compile_limits,
+)
 from mirrorproxy.rules.match import FactsTest, Matcher, compile_match
 from mirrorproxy.rules.offers import ReadTable
 from mirrorproxy.rules.patterns import Fault, KeyPath
@@ -44,19 +50,11 @@ _MAX_INDEX = 1024
 _BASE_PATH = re.compile(r"(?:/[!$-.0->@-~]+)*")
 
 
-class TargetLimits(NamedTuple):
-    """rate: requests a second, None for no limit. concurrency: requests in flight at once."""
-
-    rate: float | None
-    concurrency: int
-    timeout_s: float
-    max_lag_s: float
-
-
 class CompiledTarget(NamedTuple):
     """A target ready to use.
 
     authority: what Host says. base_path: "" or from a slash on, without one at the end.
+    ramp_s: over what time it is sent ever more, from the start; 0 for all at once.
     """
 
     name: str
@@ -68,6 +66,9 @@ class CompiledTarget(NamedTuple):
     allow_production: bool
     limits: TargetLimits
     auth: Auth
+    backoff: BackoffLimits | None = None
+    ramp_s: float = 0.0
+    safe_methods_only: bool = False
 
 
 class Decision(NamedTuple):
@@ -259,14 +260,6 @@ def _compile_target(
         raise Fault(str(error), (*at, "url")) from error
     if not _BASE_PATH.fullmatch(base_path):
         raise Fault("the path of the URL holds a character that a path can't", (*at, "url"))
-    limits = target.limits
-    where = (*at, "limits")
-    if limits.rate is not UNSET and not 0 < limits.rate <= 1e7:
-        raise Fault("expected a number of requests a second above 0", (*where, "rate"))
-    if not 1 <= limits.concurrency <= 100_000:
-        raise Fault("expected a number from 1 to 100000", (*where, "concurrency"))
-    if limits.timeout <= 0:
-        raise Fault("expected a duration above 0", (*where, "timeout"))
     return CompiledTarget(
         name,
         origin,
@@ -275,11 +268,9 @@ def _compile_target(
         target.host == "original",
         target.user_agent,
         target.allow_production,
-        TargetLimits(
-            None if limits.rate is UNSET else limits.rate,
-            limits.concurrency,
-            float(limits.timeout),
-            float(limits.max_lag),
-        ),
+        compile_limits(target.limits, (*at, "limits")),
         compile_auth(target.auth, (*at, "auth"), read_table),
+        None if target.backoff is UNSET else compile_backoff(target.backoff, (*at, "backoff")),
+        0.0 if target.ramp is UNSET else float(target.ramp),
+        target.safe_methods_only,
     )

@@ -114,6 +114,19 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     concurrency: int = 256
     timeout: Seconds = field(default_factory=lambda: Seconds(30))
     max_lag: Seconds = field(default_factory=lambda: Seconds(5))
+    max_shots: int | UnsetType = UNSET
+    max_duration: Seconds | UnsetType = UNSET
+
+
+class Backoff(Struct, frozen=True, forbid_unknown_fields=True):
+    """At which signs of a target less is sent to it. errors: null looks at none."""
+
+    p95: str | float | UnsetType = UNSET
+    errors: str | float | None = "5%"
+    timeouts: str | float | UnsetType = UNSET
+    floor: str | float = "1%"
+    increase: str | float = "10%"
+    window: Seconds = field(default_factory=lambda: Seconds(1))
 
 
 class Target(Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,6 +136,9 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
     host: Literal["target", "original"] = "target"
     auth: list[AuthEntry] | Literal["none"] = []
     limits: Limits = field(default_factory=Limits)
+    backoff: Backoff | UnsetType = UNSET
+    ramp: Seconds | UnsetType = UNSET
+    safe_methods_only: bool = False
     user_agent: Literal["keep", "append", "set"] = "keep"
     allow_production: bool = False
 

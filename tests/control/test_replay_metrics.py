@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mirrorproxy.control.replay_metrics import ReplayScrape, render_replay
+from mirrorproxy.control.replay_metrics import ReplayScrape, TargetSample, render_replay
 
 
 def scrape(**changes: object) -> str:
@@ -34,6 +34,7 @@ def test_every_number_is_shown():
         "mirrorproxy_replay_planned_total 4",
         'mirrorproxy_replay_answered_total{class="2xx"} 5',
         'mirrorproxy_replay_failed_total{kind="reset"} 6',
+        'mirrorproxy_replay_shed_total{reason="backoff"} 0',
         'mirrorproxy_replay_shed_total{reason="max_lag"} 7',
         'mirrorproxy_replay_shed_total{reason="rate"} 0',
         'mirrorproxy_replay_token_requests_total{result="failed"} 0',
@@ -45,6 +46,17 @@ def test_every_number_is_shown():
         "mirrorproxy_replay_held 11",
         "mirrorproxy_replay_in_flight 10",
         'mirrorproxy_replay_lag_seconds{quantile="0.99"} 0.0015',
+    ]
+
+
+def test_targets_that_are_backed_off_from_are_shown():
+    """How much they are sent, whether they are paused, and how often they were cut."""
+    staging = TargetSample(percent=12.5, is_paused=True, cuts=3)
+    lines = scrape(targets={"staging": staging}).splitlines()
+    assert [line for line in lines if line.startswith("mirror") and "target=" in line] == [
+        'mirrorproxy_replay_target_percent{target="staging"} 12.5',
+        'mirrorproxy_replay_target_paused{target="staging"} 1',
+        'mirrorproxy_replay_backoff_cuts_total{target="staging"} 3',
     ]
 
 

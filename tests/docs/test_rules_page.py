@@ -32,6 +32,7 @@ ENVIRON = dict.fromkeys(
     [
         "ANNS_PASSWORD",
         "BENS_PASSWORD",
+        "PRODUCTION_TEST_TOKEN",
         "STAGING_KEY",
         "STAGING_SECRET",
         "STAGING_SIGNING_KEY",

@@ -172,9 +172,9 @@ def test_deciding_forgets_made_up_methods():
             id="a rate of nothing",
         ),
         pytest.param(
-            "version: 1\ntargets: {s: {url: 'http://x', backoff: {p95: 1s}}}",
-            "rules.yaml:2: targets.s.backoff: unknown key; known here: "
-            "allow_production, auth, host, limits, url, user_agent",
+            "version: 1\ntargets: {s: {url: 'http://x', colour: red}}",
+            "rules.yaml:2: targets.s.colour: unknown key; known here: allow_production, auth, "
+            "backoff, host, limits, ramp, safe_methods_only, url, user_agent",
             id="a key that is not supported is never ignored",
         ),
         pytest.param(

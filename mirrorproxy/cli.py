@@ -24,6 +24,7 @@ COMMANDS = {
     "control": "change a running capture or replay",
     "inspect": "show what is in a capture",
     "check": "validate a rule file and say what it would do, without sending",
+    "rules": "print what a rule file may hold, for editors",
     "demo": "capture and replay two small applications on this machine",
 }
 """Every command with the line that ``mirrorproxy --help`` shows for it."""

@@ -25,10 +25,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mirrorproxy.commands.decoding import Decoder, Told
+from mirrorproxy.clock import wall_us
+from mirrorproxy.commands.decoding import Decoder, Told, body_reader
 from mirrorproxy.commands.replay_options import Settings, add_parser, settings_of
 from mirrorproxy.errors import ConfigError, MirrorproxyError
 from mirrorproxy.outcome import Outcome
+from mirrorproxy.record import Exchange
 from mirrorproxy.replay.guard import ProductionGuard
 from mirrorproxy.replay.intake import Intake
 from mirrorproxy.replay.ledger import Ledger, times
@@ -43,8 +45,9 @@ from mirrorproxy.report.summary import (
     summary_lines,
     unreadable_lines,
 )
-from mirrorproxy.rules.plan import plan, with_body
-from mirrorproxy.sources.events import Unreadable
+from mirrorproxy.rules.plan import Plan, with_body
+from mirrorproxy.rules.planner import Planner
+from mirrorproxy.sources.events import CaptureObject, Unreadable
 from mirrorproxy.sources.feed import Reader
 from mirrorproxy.sources.merge import Merge
 from mirrorproxy.sources.objects import find_objects
@@ -80,8 +83,7 @@ def run(args: argparse.Namespace) -> int:
         guard = ProductionGuard(settings.guarded)
         decode = Decoder(keeps_secrets=settings.rules.sends_logged_credentials)
         merge = Merge(objects, reader.feed, look_ahead=guard.check, decode=decode)
-        planner = partial(plan, rules=settings.rules, seed=args.seed, run=settings.run)
-        intake = Intake(merge, planner, ledger, unreadable.add)
+        intake = Intake(merge, _planner(settings, args.seed), ledger, unreadable.add)
         report = outcomes.add if outcomes else None
         started_s = time.monotonic()
         error = _replay(settings, intake, ledger, guard, report, unreadable.add, control)
@@ -96,6 +98,11 @@ def run(args: argparse.Namespace) -> int:
     if outcomes is not None and outcomes.error is not None:
         raise MirrorproxyError(f"{args.out}/outcomes.jsonl: {outcomes.error.strerror}")
     return exit_status(ledger, settings.fail_on)
+
+
+def _planner(settings: Settings, seed: str) -> Callable[[Exchange, CaptureObject], Plan]:
+    planner = Planner(settings.rules, seed, settings.run, speed=settings.speed, now_us=wall_us)
+    return lambda exchange, source: planner.plan(exchange, body_reader(source))
 
 
 def _replay(

@@ -361,8 +361,8 @@ class Engine:
         self._ahead += 1
         flight = Flight(shot, source, self)
         flight.due_s = shot.due_s = self._due_s(shot.started_us)
-        if not write_head(flight):
-            self._shed(flight, UNSENDABLE)
+        if shot.shed is not None or not write_head(flight):
+            self._shed(flight, shot.shed or UNSENDABLE)
             return
         flight.size = size = len(flight.head) + len(shot.body) + _FLIGHT_BYTES
         self._held_bytes += size

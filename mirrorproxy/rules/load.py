@@ -1,7 +1,8 @@
 """Reading rule files: from a path to compiled rules, every mistake at its line.
 
 The only module of `rules` that opens files: the rule file itself, those that
-``${file:PATH}`` and tables name. Relative names start at the rule file's folder.
+it includes, and those that ``${file:PATH}`` and tables name. Relative names
+start at the folder of the file in which they stand.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import msgspec
 
 from mirrorproxy import yamlfile
 from mirrorproxy.errors import ConfigError
+from mirrorproxy.rules.including import Joined, Part
 from mirrorproxy.rules.patterns import Fault, KeyPath
 from mirrorproxy.rules.ruleset import RuleSet, compile_rules
 from mirrorproxy.rules.schema import AuthEntry, Basic, RuleFile, Target, Use
@@ -20,6 +22,7 @@ from mirrorproxy.rules.schema import AuthEntry, Basic, RuleFile, Target, Use
 MAX_SECRET_FILE_BYTES = 1 << 20
 MAX_TABLE_BYTES = 256 << 20
 MAX_TABLE_ENTRIES = 2_000_000
+MAX_INCLUDED = 64
 
 
 def load_rules(
@@ -55,19 +58,53 @@ def rules_of(
     bearer: str | None = None,
 ) -> RuleSet:
     """Return the rules of a document; folder is where relative file names start."""
-    expanded = yamlfile.expand(document, environ, lambda name: _read_text(folder / name))
-    file = yamlfile.convert(expanded, RuleFile)
-    file = _with_options(file, target_url, bearer)
+    joined = Joined(_parts(document, folder, environ, (Path(document.name).resolve(),)))
+    file = _with_options(joined.file, target_url, bearer)
 
     def read_table(name: str, at: KeyPath) -> Mapping[str, str | Basic]:
-        return _read_table(folder / name, environ, expanded, at)
+        part, path = joined.place(at)
+        return _read_table(part.folder / name, environ, part.document, path)
 
     try:
         return compile_rules(file, read_table)
     except Fault as fault:
         if target_url is not None and fault.at[-1:] == ("url",):
             raise ConfigError(fault.message, file="--target") from fault
-        raise expanded.error(fault.message, fault.at) from fault
+        raise joined.error(fault.message, fault.at) from fault
+
+
+def _parts(
+    document: yamlfile.Document,
+    folder: Path,
+    environ: Mapping[str, str],
+    around: tuple[Path, ...],
+    known: set[Path] | None = None,
+) -> list[Part]:
+    """Return a file and all that it includes, itself last.
+
+    around: the files that include it, by their real paths. known: those that
+    were read already: what two files include is read once.
+    """
+    known = set() if known is None else known
+    expanded = yamlfile.expand(document, environ, lambda name: _read_text(folder / name))
+    file = yamlfile.convert(expanded, RuleFile)
+    parts: list[Part] = []
+    for index, name in enumerate(file.include):
+        at: KeyPath = ("include", index)
+        path = folder / name
+        real = path.resolve()
+        if real in around:
+            raise expanded.error(f"the file {path} includes this one, or is it", at)
+        if not path.is_file():
+            raise expanded.error(f"the file {path} cannot be read: no such file", at)
+        if real in known:
+            continue
+        known.add(real)
+        if len(known) > MAX_INCLUDED:
+            raise expanded.error(f"more than {MAX_INCLUDED} files are included", at)
+        included = yamlfile.load(path, name=str(path))
+        parts += _parts(included, path.parent, environ, (*around, real), known)
+    return [*parts, Part(expanded, folder, file)]
 
 
 def _with_options(file: RuleFile, target_url: str | None, bearer: str | None) -> RuleFile:

@@ -68,7 +68,8 @@ class Decision(NamedTuple):
 
     rule: the name of the rule that took it, None if none did. targets: where
     to; empty to skip it. percent: 100 sends once to each target. without_body: a
-    request whose body an access log did not keep is sent without it.
+    request whose body an access log did not keep is sent without it. rate: shots a
+    second at most, None for no limit.
     """
 
     rule: str | None
@@ -77,6 +78,7 @@ class Decision(NamedTuple):
     by_session: bool = False
     rewriter: Rewriter = KEEP
     without_body: bool = False
+    rate: float | None = None
 
 
 _Candidate = tuple[tuple[str, ...], FactsTest | None, Decision]
@@ -109,6 +111,20 @@ class RuleSet:
     def names(self) -> list[str]:
         """The names of the rules, in order."""
         return [decision.rule for _, decision in self._rules if decision.rule is not None]
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """What each rule says, in order."""
+        return [decision for _, decision in self._rules]
+
+    def origins(self, target: CompiledTarget) -> list[Origin]:
+        """Return everywhere that shots for a target may be sent: rules may change the scheme."""
+        found = [target.origin]
+        for _, decision in self._rules:
+            origin = decision.rewriter.origin(target.origin)
+            if origin not in found and target.name in {one.name for one in decision.targets}:
+                found.append(origin)
+        return found
 
     def decide(self, exchange: Exchange, facts: Facts | None = None) -> Decision:
         """Return what the first rule that takes the exchange says, or what holds without one.
@@ -204,6 +220,8 @@ def _decision(rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath) -> De
     assert rule.send is not UNSET  # noqa: S101 - one of the two is given
     if not 0 <= rule.send.percent <= MAX_PERCENT:
         raise Fault(f"expected a number from 0 to {MAX_PERCENT}", (*at, "send", "percent"))
+    if rule.send.rate is not UNSET and not 0 < rule.send.rate <= 1e7:
+        raise Fault("expected a number of requests a second above 0", (*at, "send", "rate"))
     return Decision(
         rule.name,
         _targets_of(rule.send, targets, (*at, "send")),
@@ -211,6 +229,7 @@ def _decision(rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath) -> De
         rule.send.percent_by == "session",
         compile_rewrite(rule.rewrite, (*at, "rewrite")),
         rule.send.without_body,
+        None if rule.send.rate is UNSET else rule.send.rate,
     )
 
 

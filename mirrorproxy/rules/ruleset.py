@@ -16,7 +16,8 @@ from mirrorproxy.http1.origin import Origin, parse_origin
 from mirrorproxy.record import Exchange
 from mirrorproxy.rules.auth import Auth, ReadTable, compile_auth
 from mirrorproxy.rules.facts import Facts
-from mirrorproxy.rules.match import FactsTest, Matcher, compile_match
+from mirrorproxy.rules.index import Index
+from mirrorproxy.rules.match import Matcher, compile_match
 from mirrorproxy.rules.patterns import Fault, KeyPath
 from mirrorproxy.rules.rewrite import KEEP, Rewriter, compile_rewrite
 from mirrorproxy.rules.schema import (
@@ -81,9 +82,6 @@ class Decision(NamedTuple):
     rate: float | None = None
 
 
-_Candidate = tuple[tuple[str, ...], FactsTest | None, Decision]
-
-
 class RuleSet:
     """Compiled rules and targets.
 
@@ -105,7 +103,7 @@ class RuleSet:
         self.sends_logged_credentials = sends_logged_credentials
         self._rules = tuple(rules)
         self._unmatched = unmatched
-        self._index: dict[tuple[str, str], tuple[_Candidate, ...]] = {}
+        self._index: dict[tuple[str, str], Index] = {}
 
     @property
     def names(self) -> list[str]:
@@ -133,20 +131,22 @@ class RuleSet:
         """
         facts = facts or Facts(exchange)
         path = facts.path
-        for prefixes, test, decision in self._candidates(exchange):
+        for prefixes, test, number in self._index_for(exchange).candidates(path):
             # Matcher.fits, written out: this loop is most of what rules cost.
             if path.startswith(prefixes) and (test is None or test(facts)):
-                return decision
+                return self._rules[number][1]
         return self._unmatched
 
-    def _candidates(self, exchange: Exchange) -> tuple[_Candidate, ...]:
+    def _index_for(self, exchange: Exchange) -> Index:
         key = (exchange.service, exchange.request.method)
         found = self._index.get(key)
         if found is None:
-            found = tuple(
-                (matcher.prefixes, matcher.test, decision)
-                for matcher, decision in self._rules
-                if matcher.concerns(exchange)
+            found = Index(
+                [
+                    (matcher.prefixes, matcher.test, number)
+                    for number, (matcher, _) in enumerate(self._rules)
+                    if matcher.concerns(exchange)
+                ]
             )
             # Methods come from the network: made-up ones must not fill the memory.
             if len(self._index) < _MAX_INDEX:

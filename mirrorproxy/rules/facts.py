@@ -11,6 +11,7 @@ from urllib.parse import unquote_plus, urlsplit
 from mirrorproxy.codec import body_of
 from mirrorproxy.headers import first
 from mirrorproxy.record import Exchange
+from mirrorproxy.remembered import Remembered
 from mirrorproxy.rules.coding import CannotRewriteError, media_type, plain_body
 
 ReadBody = Callable[[str], bytes]
@@ -74,7 +75,7 @@ class Facts:
             authority = first(request.headers, "host") or ""
             if "://" in request.target[:9]:
                 authority = request.target.partition("://")[2].partition("/")[0]
-            self._host = host_of(authority)
+            self._host = _hosts[authority]
         return self._host
 
     @property
@@ -135,3 +136,6 @@ def host_of(authority: str) -> str:
         return urlsplit(f"//{authority.strip()}").hostname or ""
     except ValueError:
         return ""
+
+
+_hosts = Remembered(host_of)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mirrorproxy.rules.patterns import KeyPath, Kind, compile_patterns
-from mirrorproxy.rules.schema import Presence
+from mirrorproxy.rules.schema import Patterns, Presence
 
 ValuesTest = Callable[[list[str]], bool]
 
@@ -19,5 +19,12 @@ def compile_presence(wanted: Presence, at: KeyPath) -> ValuesTest:
         return bool
     if wanted is False:
         return lambda values: not values
-    test = compile_patterns(wanted, Kind.TEXT, at)
+    # Without quotes 3 is a number; what is matched is text.
+    if isinstance(wanted, int):
+        patterns: Patterns = str(wanted)
+    elif isinstance(wanted, list):
+        patterns = [str(one) if isinstance(one, int) else one for one in wanted]
+    else:
+        patterns = wanted
+    test = compile_patterns(patterns, Kind.TEXT, at)
     return lambda values: bool(values) and any(test(value) for value in values)

@@ -23,8 +23,8 @@ class Regex(Struct, frozen=True, forbid_unknown_fields=True):
 Patterns = str | Regex | list[str | Regex]
 """A glob, a regular expression, or a list of them, any of which may fit."""
 
-Presence = str | Regex | list[str | Regex] | bool
-"""Like Patterns; true: it is there, false: it is not."""
+Presence = str | Regex | list[str | Regex | int] | bool | int
+"""Like Patterns, or a whole number; true: it is there, false: it is not."""
 
 # A key without a value would match everything: null is refused, hence UNSET.
 

@@ -30,7 +30,8 @@ def test_included_rules_come_first_and_targets_are_shared(write):
     """In the order of the list; names start at the folder of their own file."""
     path = write(
         main="include: [shared/noise.yaml, more.yaml]\nrules: [{name: rest, send: {}}]\n",
-        shared__noise="include: [targets.yaml]\nrules: [{name: noise, match: {path: /h}, skip: true}]\n",
+        shared__noise="include: [targets.yaml]\n"
+        "rules: [{name: noise, match: {path: /h}, skip: true}]\n",
         shared__targets=TARGET,
         more="rules: [{name: more, match: {path: /m}, skip: true}]\n",
     )

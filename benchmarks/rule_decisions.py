@@ -84,8 +84,8 @@ def exchanges() -> list[Exchange]:
         found.append(
             Exchange(
                 v=1, id=f"{number:032x}", service=_SERVICES[number % RULES % len(_SERVICES)],
-                via="inline", node="n", started_us=1_700_000_000_000_000, duration_us=1000, client="10.1.2.3",
-                scheme="https", upstream="http://10.0.0.1:8080", request=request,
+                via="inline", node="n", started_us=1_700_000_000_000_000, duration_us=1000,
+                client="10.1.2.3", scheme="https", upstream="http://10.0.0.1:8080", request=request,
                 response=Response(200), credentials=[bearer],
             )
         )  # fmt: skip

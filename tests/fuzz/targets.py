@@ -123,7 +123,7 @@ def rules(data: bytes) -> None:
 
 
 def bodies(data: bytes) -> None:
-    """A body is rewritten whole, the same each time, or refused with a reason; it never stays."""
+    """A body is rewritten whole, the same each time, or refused."""
     if not data:
         return
     content_type = _CONTENT_TYPES[data[0] % 8]
@@ -132,8 +132,7 @@ def bodies(data: bytes) -> None:
         moment = Moment("run", copy, 1_700_000_000_000_000, 86_400_000_000)
         try:
             out = rewritten(data[1:], content_type, coding, _EDITOR, moment)
-        except CannotRewriteError as error:
-            assert error.reason.startswith("body ")
+        except CannotRewriteError:
             continue
         assert out == rewritten(data[1:], content_type, coding, _EDITOR, moment)
         if content_type == "application/json" and data[1:]:

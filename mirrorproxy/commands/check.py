@@ -23,9 +23,15 @@ from mirrorproxy.errors import ConfigError
 from mirrorproxy.marks import contains_mark
 from mirrorproxy.record import Exchange
 from mirrorproxy.report.printable import printable
-from mirrorproxy.rules.facts import split_target
+from mirrorproxy.rules.facts import BodyUnreadError, split_target
 from mirrorproxy.rules.load import load_rules
-from mirrorproxy.rules.plan import SKIP_NO_CREDENTIAL, Plan, plan
+from mirrorproxy.rules.plan import (
+    SKIP_NO_CREDENTIAL,
+    SKIP_UNREADABLE,
+    Plan,
+    plan,
+    with_body,
+)
 from mirrorproxy.rules.ruleset import Decision, RuleSet
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import Captured, CaptureObject, Unreadable
@@ -168,6 +174,7 @@ class _Preview:
         except MalformedRecord as error:
             self._unread(f"{exchange.id}: {error}")
             return
+        planned = _with_bodies(planned, source)
         # What is sent in the clear by the rules' choice is not for showing.
         exchange = self._decode.sealed(exchange)
         rule = "no rule" if planned.rule is None else planned.rule
@@ -192,6 +199,30 @@ class _Preview:
                 "hint: auth in the rules, or --auth-env NAME, replaces sealed credentials; "
                 "one in a body needs a table"
             )
+
+
+def _with_bodies(planned: Plan, source: CaptureObject) -> Plan:
+    """Return a plan without the shots whose body, which lies apart, can't be rewritten."""
+    read = body_reader(source)
+    shots: list[Shot] = []
+    left_out = list(planned.left_out)
+    for shot in planned.shots:
+        reason = None
+        if shot.edit_body is not None and shot.body_ref is not None:
+            try:
+                filled = with_body(shot, read(shot.body_ref))
+            except BodyUnreadError:
+                reason = SKIP_UNREADABLE
+            else:
+                reason = filled if isinstance(filled, str) else None
+        if reason is None:
+            shots.append(shot)
+        else:
+            left_out.append((shot.target, reason))
+    if len(shots) == len(planned.shots):
+        return planned
+    skipped = None if shots else left_out[-1][1]
+    return planned._replace(shots=tuple(shots), skipped=skipped, left_out=tuple(left_out))
 
 
 def _outcome(exchange: Exchange, planned: Plan, rule: str) -> str:

@@ -176,3 +176,29 @@ def test_the_schema_of_rule_files_is_printed(capsys):
     assert cli.main(["check", "--schema"]) == 0
     assert capsys.readouterr().out == printed
     assert json.loads(printed)["title"] == "mirrorproxy rule file, version 1"
+
+
+def test_what_a_body_apart_would_do_is_shown(tmp_path, capsys):
+    """It is read to match it and to try the rewrite; nothing is sent."""
+    ref = "bodies/2026/03/01/12/" + "0" * 31
+    capture = tmp_path / "capture.jsonl"
+    lines = []
+    for number, body in enumerate([b'{"a":1}', b'{"a":2}', b"no JSON"]):
+        one = exchange("POST", record_id=f"{number:032x}", body_ref=f"{ref}{number}")
+        (tmp_path / one.request.body_ref).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / one.request.body_ref).write_bytes(body)
+        lines.append(encode_line(one))
+    capture.write_bytes(b"".join(lines))
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "version: 1\ntargets: {t: {url: 'http://t'}}\nrules:\n"
+        "- {name: ones, match: {json: {$.a: 1}}, skip: true}\n"
+        "- {name: rest, send: {}, rewrite: {json: {path: $.a, set: 3}}}\n"
+    )
+    assert cli.main(["check", str(rules), str(capture), "--json"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["rule"], one["skipped"], len(one["shots"])) for one in found] == [
+        ("ones", "rule", 0),
+        ("rest", None, 1),
+        ("rest", "body not JSON", 0),
+    ]

@@ -6,6 +6,7 @@ sends them. A shot never holds anything sealed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -45,8 +46,10 @@ class Shot(msgspec.Struct, gc=False):
     clock of machine.
     status: production's; None when production gave none or none was seen
     (failure then says why, if it is known).
-    replacements: the bare value for a mark in the body object; secret. wants: what is
-    put in when it is sent; is_late_in_head: it stands in headers alone, cookies aside.
+    replacements: the bare value for a mark in the body object; secret.
+    edit_body: what a rule makes of that object's content after that; may raise.
+    wants: what is put in when it is sent; is_late_in_head: it stands in headers alone,
+    cookies aside. shed: why it is not to be sent after all, by a rule's rate.
     cookies_removed: sealed cookies without a replacement that were taken out.
     due_s: when to send it, in seconds on the replay's monotonic clock.
     """
@@ -69,6 +72,8 @@ class Shot(msgspec.Struct, gc=False):
     status: int | None
     failure: str | None = None
     replacements: dict[str, str] = {}
+    edit_body: Callable[[bytes], bytes] | None = None
+    shed: str | None = None
     cookies_removed: int = 0
     machine: str = ""
     wants: tuple[Want, ...] = ()

@@ -47,7 +47,9 @@ def dry_run(
         while (planned := intake.take()) is not Signal.END:
             if isinstance(planned, Planned):
                 for shot in planned.shots:
-                    forecast.add(shot)
+                    # What passes a rule's rate is planned, and shed.
+                    if shot.shed is None:
+                        forecast.add(shot)
             elif planned is Signal.PENDING:
                 time.sleep(_WAIT_S)
     finally:

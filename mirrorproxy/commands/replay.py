@@ -25,13 +25,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mirrorproxy.commands.decoding import Decoder, Told
+from mirrorproxy.clock import wall_us
+from mirrorproxy.commands.decoding import Decoder, Told, body_reader
 from mirrorproxy.commands.dry_run import dry_run
 from mirrorproxy.commands.replay_credentials import fetched_credentials
 from mirrorproxy.commands.replay_options import Settings, add_parser, settings_of
 from mirrorproxy.commands.replay_source import Opened, open_source
 from mirrorproxy.errors import ConfigError, MirrorproxyError
 from mirrorproxy.outcome import Outcome
+from mirrorproxy.record import Exchange
 from mirrorproxy.replay.credentials import Credentials
 from mirrorproxy.replay.guard import ProductionGuard
 from mirrorproxy.replay.intake import Intake
@@ -50,8 +52,9 @@ from mirrorproxy.report.summary import (
     unreadable_lines,
 )
 from mirrorproxy.report.unmapped_text import unmapped_lines
-from mirrorproxy.rules.plan import plan, with_body
-from mirrorproxy.sources.events import Unreadable
+from mirrorproxy.rules.plan import Plan, with_body
+from mirrorproxy.rules.planner import Planner
+from mirrorproxy.sources.events import CaptureObject, Unreadable
 from mirrorproxy.sources.feed import InlineFeed, Reader
 from mirrorproxy.sources.merge import Merge
 
@@ -81,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     opened = open_source(args, settings.speed, _warn)
     guard = ProductionGuard(settings.guarded)
     decode = Decoder(keeps_secrets=settings.rules.sends_logged_credentials)
-    planner = partial(plan, rules=settings.rules, seed=args.seed, run=settings.run)
+    planner = _planner(settings, args.seed, opened.delay_s)
     with ExitStack() as stack:
         stack.callback(opened.close)
         if args.dry_run:
@@ -125,6 +128,20 @@ def run(args: argparse.Namespace) -> int:
     if outcomes is not None and outcomes.error is not None:
         raise MirrorproxyError(f"{args.out}/outcomes.jsonl: {outcomes.error.strerror}")
     return exit_status(ledger, settings.fail_on)
+
+
+def _planner(
+    settings: Settings, seed: str, delay_s: float | None
+) -> Callable[[Exchange, CaptureObject], Plan]:
+    planner = Planner(
+        settings.rules,
+        seed,
+        settings.run,
+        speed=settings.speed,
+        now_us=wall_us,
+        delay_us=None if delay_s is None else round(delay_s * 1e6),
+    )
+    return lambda exchange, source: planner.plan(exchange, body_reader(source))
 
 
 def _replay(

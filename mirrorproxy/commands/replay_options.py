@@ -152,8 +152,9 @@ def settings_of(args: argparse.Namespace) -> Settings:
         order=_order(args.order, rules.order),
         limits={name: _limits(args, target) for name, target in rules.targets.items()},
         guarded={
-            name: target.origin
+            name if origin == target.origin else f"{name} ({origin.scheme})": origin
             for name, target in rules.targets.items()
+            for origin in rules.origins(target)
             if not (target.allow_production or args.allow_production)
         },
         speed=parse_speed(args.speed),

@@ -25,6 +25,7 @@ from mirrorproxy.replay.outcomes import outcome_of
 from mirrorproxy.replay.schedule import MAX_SPEED, DueTimes
 from mirrorproxy.replay.signs import ended_as, seconds_of
 from mirrorproxy.replay.valve import BACKOFF, RAMP, RATE, Valve
+from mirrorproxy.rules.rate import RULE_RATE
 from mirrorproxy.shot import Shot
 
 TICK_S = 0.001
@@ -38,7 +39,7 @@ _FLIGHT_BYTES = 2048
 
 UNSENDABLE = "unsendable"
 NO_BODY = "body unreadable"
-KEEPS_SESSION = frozenset((RATE, BACKOFF, RAMP, SESSION_BROKEN))
+KEEPS_SESSION = frozenset((RATE, BACKOFF, RAMP, RULE_RATE, SESSION_BROKEN))
 """Reasons to shed that leave out sessions as a whole, so that none is broken by them."""
 
 INTERRUPTED = Failure("interrupted", "the replay was stopped before the answer came")
@@ -205,8 +206,8 @@ class Engine:
 
     def _planned(self, flight: Flight) -> None:
         shot = flight.shot
-        if not write_head(flight):
-            self._shed(flight, UNSENDABLE)
+        if shot.shed is not None or not write_head(flight):
+            self._shed(flight, shot.shed or UNSENDABLE)
             return
         flight.size = size = len(flight.head) + len(shot.body) + _FLIGHT_BYTES
         self._ahead.held_bytes += size

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from mirrorproxy.record import Credential, Exchange
 from mirrorproxy.rules.offers import claim_texts
 from mirrorproxy.rules.plan import SKIP_NO_CREDENTIAL, Plan
+from mirrorproxy.sources.events import CaptureObject
 
 MAX_USERS = 50_000
 MAX_ROWS = 10
@@ -42,12 +43,14 @@ class Unmapped:
         self._users: Counter[tuple[_Kind, str]] = Counter()
         self._kinds: Counter[_Kind] = Counter()
 
-    def watching(self, planner: Callable[[Exchange], Plan]) -> Callable[[Exchange], Plan]:
+    def watching(
+        self, planner: Callable[[Exchange, CaptureObject], Plan]
+    ) -> Callable[[Exchange, CaptureObject], Plan]:
         """Return a planner that counts what it leaves out for want of a credential."""
 
-        def planned(exchange: Exchange) -> Plan:
-            found = planner(exchange)
-            if found.left_out and found.left_out[0][1] == SKIP_NO_CREDENTIAL:
+        def planned(exchange: Exchange, source: CaptureObject) -> Plan:
+            found = planner(exchange, source)
+            if any(reason == SKIP_NO_CREDENTIAL for _, reason in found.left_out):
                 self.add(exchange)
             return found
 

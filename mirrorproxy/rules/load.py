@@ -1,7 +1,8 @@
 """Reading rule files: from a path to compiled rules, every mistake at its line.
 
-Opens the rule file itself, and those that ``${file:PATH}`` and tables name. Relative
-names start at the rule file's folder. `aws_secrets` reads what lies elsewhere.
+Opens the rule file itself, those that it includes, and those that ``${file:PATH}`` and
+tables name. Relative names start at the folder of the file in which they stand.
+`aws_secrets` reads what lies elsewhere.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from mirrorproxy import yamlfile
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.rules.aws_secrets import read_secret
 from mirrorproxy.rules.csv_table import read_csv
+from mirrorproxy.rules.including import Joined, Part
 from mirrorproxy.rules.patterns import Fault, KeyPath
 from mirrorproxy.rules.ruleset import RuleSet, compile_rules
 from mirrorproxy.rules.schema import AuthEntry, RuleFile, Target
@@ -27,6 +29,7 @@ ReadStored = Callable[[str, str], str]
 MAX_SECRET_FILE_BYTES = 1 << 20
 MAX_TABLE_BYTES = 256 << 20
 MAX_TABLE_ENTRIES = 2_000_000
+MAX_INCLUDED = 64
 
 
 def load_rules(
@@ -68,19 +71,55 @@ def rules_of(
     """
     # A secret that a table names a thousand times is asked for once.
     read_stored = functools.cache(read_stored)
-    expanded = _expanded(document, folder, environ, read_stored)
-    file = yamlfile.convert(expanded, RuleFile)
-    file = _with_options(file, target_url, bearer)
+    around = (Path(document.name).resolve(),)
+    joined = Joined(_parts(document, folder, environ, read_stored, around))
+    file = _with_options(joined.file, target_url, bearer)
 
     def read_table(name: str, at: KeyPath) -> Mapping[str, str | Basic]:
-        return _read_table(folder / name, environ, read_stored, expanded, at)
+        part, path = joined.place(at)
+        return _read_table(part.folder / name, environ, read_stored, part.document, path)
 
     try:
         return compile_rules(file, read_table)
     except Fault as fault:
         if target_url is not None and fault.at[-1:] == ("url",):
             raise ConfigError(fault.message, file="--target") from fault
-        raise expanded.error(fault.message, fault.at) from fault
+        raise joined.error(fault.message, fault.at) from fault
+
+
+def _parts(
+    document: yamlfile.Document,
+    folder: Path,
+    environ: Mapping[str, str],
+    read_stored: ReadStored,
+    around: tuple[Path, ...],
+    known: set[Path] | None = None,
+) -> list[Part]:
+    """Return a file and all that it includes, itself last.
+
+    around: the files that include it, by their real paths. known: those that
+    were read already: what two files include is read once.
+    """
+    known = set() if known is None else known
+    expanded = _expanded(document, folder, environ, read_stored)
+    file = yamlfile.convert(expanded, RuleFile)
+    parts: list[Part] = []
+    for index, name in enumerate(file.include):
+        at: KeyPath = ("include", index)
+        path = folder / name
+        real = path.resolve()
+        if real in around:
+            raise expanded.error(f"the file {path} includes this one, or is it", at)
+        if not path.is_file():
+            raise expanded.error(f"the file {path} cannot be read: no such file", at)
+        if real in known:
+            continue
+        known.add(real)
+        if len(known) > MAX_INCLUDED:
+            raise expanded.error(f"more than {MAX_INCLUDED} files are included", at)
+        included = yamlfile.load(path, name=str(path))
+        parts += _parts(included, path.parent, environ, read_stored, (*around, real), known)
+    return [*parts, Part(expanded, folder, file)]
 
 
 def _with_options(file: RuleFile, target_url: str | None, bearer: str | None) -> RuleFile:

@@ -16,6 +16,7 @@ from mirrorproxy.http1.origin import Origin, parse_origin
 from mirrorproxy.record import Exchange
 from mirrorproxy.rules.auth import Auth, compile_auth
 from mirrorproxy.rules.facts import Facts
+from mirrorproxy.rules.index import Index
 from mirrorproxy.rules.late import Source
 from mirrorproxy.rules.limits import (
     BackoffLimits,
@@ -23,7 +24,7 @@ from mirrorproxy.rules.limits import (
     compile_backoff,
     compile_limits,
 )
-from mirrorproxy.rules.match import FactsTest, Matcher, compile_match
+from mirrorproxy.rules.match import Matcher, compile_match
 from mirrorproxy.rules.offers import ReadTable
 from mirrorproxy.rules.patterns import Fault, KeyPath
 from mirrorproxy.rules.rewrite import KEEP, Rewriter, compile_rewrite
@@ -76,7 +77,8 @@ class Decision(NamedTuple):
 
     rule: the name of the rule that took it, None if none did. targets: where
     to; empty to skip it. percent: 100 sends once to each target. without_body: a
-    request whose body an access log did not keep is sent without it.
+    request whose body an access log did not keep is sent without it. rate: shots a
+    second at most, None for no limit.
     """
 
     rule: str | None
@@ -85,9 +87,7 @@ class Decision(NamedTuple):
     by_session: bool = False
     rewriter: Rewriter = KEEP
     without_body: bool = False
-
-
-_Candidate = tuple[tuple[str, ...], FactsTest | None, Decision]
+    rate: float | None = None
 
 
 class RuleSet:
@@ -114,7 +114,7 @@ class RuleSet:
         self.sends_logged_credentials = sends_logged_credentials
         self._rules = tuple(rules)
         self._unmatched = unmatched
-        self._index: dict[tuple[str, str], tuple[_Candidate, ...]] = {}
+        self._index: dict[tuple[str, str], Index] = {}
 
     @property
     def sources(self) -> list[Source]:
@@ -126,6 +126,20 @@ class RuleSet:
         """The names of the rules, in order."""
         return [decision.rule for _, decision in self._rules if decision.rule is not None]
 
+    @property
+    def decisions(self) -> list[Decision]:
+        """What each rule says, in order."""
+        return [decision for _, decision in self._rules]
+
+    def origins(self, target: CompiledTarget) -> list[Origin]:
+        """Return everywhere that shots for a target may be sent: rules may change the scheme."""
+        found = [target.origin]
+        for _, decision in self._rules:
+            origin = decision.rewriter.origin(target.origin)
+            if origin not in found and target.name in {one.name for one in decision.targets}:
+                found.append(origin)
+        return found
+
     def decide(self, exchange: Exchange, facts: Facts | None = None) -> Decision:
         """Return what the first rule that takes the exchange says, or what holds without one.
 
@@ -133,20 +147,22 @@ class RuleSet:
         """
         facts = facts or Facts(exchange)
         path = facts.path
-        for prefixes, test, decision in self._candidates(exchange):
+        for prefixes, test, number in self._index_for(exchange).candidates(path):
             # Matcher.fits, written out: this loop is most of what rules cost.
             if path.startswith(prefixes) and (test is None or test(facts)):
-                return decision
+                return self._rules[number][1]
         return self._unmatched
 
-    def _candidates(self, exchange: Exchange) -> tuple[_Candidate, ...]:
+    def _index_for(self, exchange: Exchange) -> Index:
         key = (exchange.service, exchange.request.method)
         found = self._index.get(key)
         if found is None:
-            found = tuple(
-                (matcher.prefixes, matcher.test, decision)
-                for matcher, decision in self._rules
-                if matcher.concerns(exchange)
+            found = Index(
+                [
+                    (matcher.prefixes, matcher.test, number)
+                    for number, (matcher, _) in enumerate(self._rules)
+                    if matcher.concerns(exchange)
+                ]
             )
             # Methods come from the network: made-up ones must not fill the memory.
             if len(self._index) < _MAX_INDEX:
@@ -224,6 +240,8 @@ def _decision(rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath) -> De
     assert rule.send is not UNSET  # noqa: S101 - one of the two is given
     if not 0 <= rule.send.percent <= MAX_PERCENT:
         raise Fault(f"expected a number from 0 to {MAX_PERCENT}", (*at, "send", "percent"))
+    if rule.send.rate is not UNSET and not 0 < rule.send.rate <= 1e7:
+        raise Fault("expected a number of requests a second above 0", (*at, "send", "rate"))
     return Decision(
         rule.name,
         _targets_of(rule.send, targets, (*at, "send")),
@@ -231,6 +249,7 @@ def _decision(rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath) -> De
         rule.send.percent_by == "session",
         compile_rewrite(rule.rewrite, (*at, "rewrite")),
         rule.send.without_body,
+        None if rule.send.rate is UNSET else rule.send.rate,
     )
 
 

@@ -6,13 +6,13 @@ Values only: what each key may hold, and what it means when it is left out.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
 from mirrorproxy.rules.schema_auth import Use
-from mirrorproxy.units import Seconds
+from mirrorproxy.units import Bytes, Seconds
 
 
 class Regex(Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,10 +24,39 @@ class Regex(Struct, frozen=True, forbid_unknown_fields=True):
 Patterns = str | Regex | list[str | Regex]
 """A glob, a regular expression, or a list of them, any of which may fit."""
 
-Presence = str | Regex | list[str | Regex] | bool
-"""Like Patterns; true: it is there, false: it is not."""
+Presence = str | Regex | list[str | Regex | int] | bool | int
+"""Like Patterns, or a whole number; true: it is there, false: it is not."""
 
 # A key without a value would match everything: null is refused, hence UNSET.
+
+Place = Literal["header", "query", "cookie", "body"]
+
+
+class CredentialMatch(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one of the request's credentials must be like: keys AND, lists OR."""
+
+    in_: Place | UnsetType = field(default=UNSET, name="in")
+    name: Patterns | UnsetType = UNSET
+    scheme: Patterns | UnsetType = UNSET
+    fingerprint: Patterns | UnsetType = UNSET
+    subject: Patterns | UnsetType = UNSET
+    user: Patterns | UnsetType = UNSET
+    claim: dict[str, Presence] | UnsetType = UNSET
+
+
+class Size(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long the body was on the wire, both ends included."""
+
+    min: Bytes | UnsetType = UNSET
+    max: Bytes | UnsetType = UNSET
+
+
+class Window(Struct, frozen=True, forbid_unknown_fields=True):
+    """When the request came. until: not included. daily: a time of day in UTC."""
+
+    from_: str | UnsetType = field(default=UNSET, name="from")
+    until: str | UnsetType = UNSET
+    daily: str | UnsetType = UNSET
 
 
 class Match(Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,7 +69,13 @@ class Match(Struct, frozen=True, forbid_unknown_fields=True):
     path: Patterns | UnsetType = UNSET
     query: dict[str, Presence] | UnsetType = UNSET
     headers: dict[str, Presence] | UnsetType = UNSET
+    content_type: Patterns | UnsetType = UNSET
+    json: dict[str, Presence] | UnsetType = UNSET
+    credential: CredentialMatch | Literal[False] | UnsetType = UNSET
     status: int | str | list[int | str] | UnsetType = UNSET
+    client: str | list[str] | UnsetType = UNSET
+    size: Size | UnsetType = UNSET
+    time: Window | UnsetType = UNSET
     any: list[Match] | UnsetType = UNSET
     all: list[Match] | UnsetType = UNSET
     not_: Match | UnsetType = field(default=UNSET, name="not")
@@ -53,6 +88,7 @@ class Send(Struct, frozen=True, forbid_unknown_fields=True):
     percent: float = 100.0
     percent_by: Literal["id", "session"] = "id"
     without_body: bool = False
+    rate: float | UnsetType = UNSET
 
 
 class PathRewrite(Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,19 +98,53 @@ class PathRewrite(Struct, frozen=True, forbid_unknown_fields=True):
     to: str
 
 
-class HeaderRewrite(Struct, frozen=True, forbid_unknown_fields=True):
-    """Headers to take out (globs), then headers to set."""
+class FieldRewrite(Struct, frozen=True, forbid_unknown_fields=True):
+    """Named values: some taken out (globs), then some renamed, then some set."""
 
     remove: str | list[str] = []
+    rename: dict[str, str] = {}
     set: dict[str, str] = {}
+
+
+class JsonRewrite(Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of each value at a path. create: add the last name where it is missing."""
+
+    path: str
+    set: Any = UNSET
+    remove: bool = False
+    create: bool = False
+
+
+class BodyRewrite(Struct, frozen=True, forbid_unknown_fields=True):
+    """Every place in the body where ``from`` is found becomes ``to``."""
+
+    from_: str = field(name="from")
+    to: str
+
+
+class Declared(Struct, frozen=True, forbid_unknown_fields=True):
+    """Places of values that one rewrite is about, by name, in JSON by path."""
+
+    headers: list[str] = []
+    query: list[str] = []
+    form: list[str] = []
+    json: list[str] = []
 
 
 class Rewrite(Struct, frozen=True, forbid_unknown_fields=True):
     """Changes to what was captured; rules are matched before any of them."""
 
+    scheme: Literal["http", "https"] | UnsetType = UNSET
     host: str | UnsetType = UNSET
     path: PathRewrite | list[PathRewrite] | UnsetType = UNSET
-    headers: HeaderRewrite | UnsetType = UNSET
+    query: FieldRewrite | UnsetType = UNSET
+    headers: FieldRewrite | UnsetType = UNSET
+    cookies: FieldRewrite | UnsetType = UNSET
+    form: FieldRewrite | UnsetType = UNSET
+    json: JsonRewrite | list[JsonRewrite] | UnsetType = UNSET
+    body: BodyRewrite | list[BodyRewrite] | UnsetType = UNSET
+    shift: Declared | UnsetType = UNSET
+    unique: Declared | UnsetType = UNSET
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True):
@@ -167,6 +237,7 @@ class RuleFile(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file."""
 
     version: Literal[1]
+    include: list[str] = []
     defaults: Defaults = field(default_factory=Defaults)
     targets: dict[str, Target] = {}
     rules: list[Rule] = []
@@ -178,6 +249,8 @@ def json_schema() -> dict[str, object]:
     def hook(type_: type) -> dict[str, object]:
         if type_ is Seconds:
             return {"type": ["string", "number"], "description": "such as 800ms, 10s, 1h30m"}
+        if type_ is Bytes:
+            return {"type": ["string", "integer"], "description": "such as 512, 64KiB, 1MB"}
         raise NotImplementedError(type_)
 
     schema = msgspec.json.schema(RuleFile, schema_hook=hook)

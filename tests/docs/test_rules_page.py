@@ -13,8 +13,10 @@ import pytest
 import yaml
 from pages import ROOT, blocks
 
+from mirrorproxy.record import Exchange, Request
 from mirrorproxy.rules import schema
-from mirrorproxy.rules.load import rules_of
+from mirrorproxy.rules.load import load_rules, rules_of
+from mirrorproxy.rules.plan import plan
 from mirrorproxy.yamlfile import load
 
 PAGES = [ROOT / "docs/rules.md", ROOT / "docs/credentials.md"]
@@ -44,6 +46,12 @@ ENVIRON = dict.fromkeys(
 )
 
 
+def exchange(method="GET", target="/", headers=(), **request) -> Exchange:
+    """A captured request."""
+    captured = Request(method, target, "1.1", list(headers), **request)
+    return Exchange(1, "0" * 32, "orders", "har", "n", 1, 1, "", "https", "", captured)
+
+
 def structs_of(type_: Any, found: set[type]) -> set[type]:
     """Every struct that a rule file is made of."""
     if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
@@ -69,7 +77,10 @@ KEYS = sorted(
 @pytest.mark.parametrize("text", TEXTS)
 def test_every_example_is_a_good_rule_file(text, tmp_path):
     """What is shown can be copied."""
-    (tmp_path / "users.yaml").write_text((ROOT / "examples/rules/users.yaml").read_text())
+    for path in EXAMPLES:
+        (tmp_path / path.name).write_text(path.read_text())
+    # The page's own names for files of others.
+    (tmp_path / "shared").mkdir()
     (tmp_path / "password").write_text("secret\n")
     (tmp_path / "users.csv").write_text(TABLE)
     rules_of(
@@ -78,6 +89,24 @@ def test_every_example_is_a_good_rule_file(text, tmp_path):
         ENVIRON,
         read_stored=lambda store, name: f"secret of {store} and {name}",
     )
+
+
+def test_the_example_that_doubles_the_load_does_what_it_says():
+    """Two shots of an order, the second with a number of its own; nobody's phone."""
+    rules = load_rules(ROOT / "examples/rules/double-the-load.yaml", ENVIRON)
+    body = '{"order_number":"A-12345678","customer":{"email":"ann@b.c","phone":"5"}}'
+    one = exchange(
+        "POST", "/orders/new?utm_x=1&a=2", [("Content-Type", "application/json")],
+        body=body, body_encoding="utf8",
+    )  # fmt: skip
+    first, second = plan(one, rules, "seed", "run").shots
+    assert first.path == second.path == "/orders/new?a=2"
+    assert json.loads(first.body) == {
+        "order_number": "A-12345678",
+        "customer": {"email": "user@example.test"},
+    }
+    assert json.loads(second.body)["order_number"] != "A-12345678"
+    assert plan(exchange(target="/healthz"), rules, "seed", "run").skipped == "rule"
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -183,6 +183,14 @@ def test_what_cannot_be_written_as_a_request_is_shed():
 REF = {"method": "POST", "body_ref": "bodies/x", "body_bytes": 3, "body_length": 0}
 
 
+def test_what_a_rule_has_shed_is_not_sent():
+    """It has its outcome all the same."""
+    range_ = Range([shot(0.0, shed="rule rate"), shot(0.0)])
+    range_.pass_time(0.1)
+    assert (len(range_.sent), dict(range_.ledger.shed)) == (1, {"rule rate": 1})
+    assert [one.shed for one in range_.outcomes] == ["rule rate"]
+
+
 def test_a_large_body_is_fetched_a_second_before_it_is_due():
     """Not earlier: it would only take memory."""
     range_ = Range([shot(0.0), shot(1.5, **REF)])

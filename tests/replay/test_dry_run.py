@@ -102,3 +102,24 @@ def test_damage_and_nothing_to_send_are_told_by_the_status(tmp_path, target, cap
     assert "unreadable: " in capfd.readouterr().err
     file.write_bytes(b"")
     assert main(["replay", str(file), "--target", target.url, "--dry-run"]) == 3
+
+
+def test_what_a_rule_s_rate_would_shed_is_not_sent(tmp_path, target, capfd):
+    """A second's worth may come at once, the rest of ten is too much."""
+    rules = tmp_path / "limited.yaml"
+    rules.write_text(
+        f"version: 1\ntargets: {{staging: {{url: '{target.url}'}}}}\n"
+        "rules: [{name: all, send: {rate: 4}}]\n"
+    )
+    capture = write_capture(tmp_path / "capture", [exchange(n) for n in range(10)])
+    assert main(["replay", str(capture), "--rules", str(rules), "--dry-run", "--json"]) == 0
+    shown = json.loads(capfd.readouterr().out)
+    assert (shown["planned"], shown["dry_run"]["staging"]["shots"]) == (10, 4)
+
+
+@pytest.mark.parametrize("words", [["--follow", "."], ["--delay", "5m", "sqs://captures"]])
+def test_what_has_no_end_cannot_be_told_beforehand(words, capfd):
+    """And of a queue nothing must be taken that is not sent."""
+    argv = ["replay", "--target", "http://127.0.0.1:1", "--dry-run", *words]
+    assert main(argv) == 2
+    assert "--dry-run: " in capfd.readouterr().err

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mirrorproxy.replay.governor import Governor
 from mirrorproxy.replay.ledger import MAX_EVENTS, Turned
 from mirrorproxy.replay.limits import Limits
+from mirrorproxy.replay.order import Order
 from mirrorproxy.replay.schedule import MAX_SPEED
 from mirrorproxy.rules.limits import BackoffLimits
 
@@ -20,8 +21,8 @@ BACKOFF = Limits(concurrency=10_000, backoff=BackoffLimits(p95_s=0.2))
 class Governed(Range):
     """A range whose engine is looked after. lines: what was said."""
 
-    def __init__(self, events, limits, speed=1.0):
-        super().__init__(events, limits, speed)
+    def __init__(self, events, limits, speed=1.0, order=None):
+        super().__init__(events, limits, speed, order)
         self.lines: list[str] = []
         self.governor = Governor(
             limits, self.engine.lanes, self.knob, self.ledger, wall_us=WALL_US,
@@ -214,6 +215,31 @@ def test_a_time_of_one_target_leaves_the_others():
     assert range_.ledger.is_balanced
 
 
+def test_what_waits_for_its_session_is_left_out_of_a_cut_too():
+    """The last of it first, and it breaks no session: what comes once all is well is sent."""
+    shots = [shot(n / 10, session="alice", duration_us=1000) for n in range(4)]
+    range_ = Governed(shots, {"staging": Limits()}, order=Order(skips_broken=True))
+    range_.pass_time(0.3)
+    range_.knob.narrow("staging", 0, "backoff")
+    assert (len(range_.sent), dict(range_.ledger.shed)) == (1, {"backoff": 2})
+    range_.answer(range_.sent[0])
+    range_.knob.narrow("staging", 1, "backoff")
+    range_.pass_time(0.2)
+    assert len(range_.sent) == 2
+
+
+@pytest.mark.parametrize("reason", ["rule rate", None])
+def test_what_a_rule_s_rate_sheds_breaks_no_session(reason):
+    """It is left out as sampling leaves out; what cannot be sent at all breaks it."""
+    first = shot(0.0, shed=reason, headers=[("Host", "staging" if reason else "a\nb")])
+    range_ = Governed([first, shot(0.1)], {"staging": Limits()}, order=Order(skips_broken=True))
+    range_.pass_time(0.3)
+    assert len(range_.sent) == (1 if reason else 0)
+    assert range_.ledger.shed == (
+        {"rule rate": 1} if reason else {"unsendable": 1, "session broken": 1}
+    )
+
+
 def test_events_are_bounded():
     """A replay for ever keeps the last ones."""
     ledger = Range([]).ledger
@@ -231,12 +257,15 @@ def test_nothing_is_looked_after_where_nothing_asks_for_it():
 @given(
     turns=st.lists(
         st.tuples(
-            st.sampled_from(["narrow", "rate", "wait", "answer", "fail", "pause", "resume"]),
+            st.sampled_from(
+                ["narrow", "other", "rate", "wait", "load", "answer", "fail", "pause", "resume"]
+            ),
             st.integers(0, 100),
         ),
         max_size=25,
     ),
     speed=st.sampled_from([1.0, 100.0, MAX_SPEED]),
+    order=st.none() | st.builds(Order, by_target=st.booleans(), skips_broken=st.booleans()),
     limits=st.builds(
         Limits,
         concurrency=st.integers(1, 5),
@@ -245,17 +274,34 @@ def test_nothing_is_looked_after_where_nothing_asks_for_it():
         backoff=st.none() | st.just(BackoffLimits(p95_s=0.1)),
     ),
 )
-def test_every_shot_has_one_end_whatever_is_narrowed(turns, speed, limits):
-    """By hand, by back-off, by a ramp and by a budget at once."""
-    range_ = Governed(list(steady(0.5, per_s=100)), {"staging": limits}, speed)
+def test_every_shot_has_one_end_whatever_is_narrowed(turns, speed, order, limits):
+    """By hand, by back-off, by a ramp and by a budget at once, whatever waits for what."""
+    shots = [
+        shot(
+            number / 100,
+            "other" if number % 3 == 1 else "staging",
+            session=f"s{number % 5}",
+            machine="n" if number % 7 == 2 else "m",
+            shed="rule rate" if number % 11 == 10 else None,
+            **({"body_ref": "bodies/x", "body_bytes": 3} if number % 4 == 3 else {}),
+        )
+        for number in range(50)
+    ]
+    range_ = Governed(shots, {"staging": limits, "other": limits}, speed, order)
     for turn, number in turns:
         in_flight = list(range_.engine._departures.in_flight)
         if turn == "narrow":
             range_.knob.narrow("staging", number / 100, "backoff", probes=number % 3)
+        elif turn == "other":
+            range_.knob.narrow("other", number / 100, "ramp")
         elif turn == "rate":
             range_.knob.set_rate(number)
         elif turn == "wait":
             range_.pass_time(number / 100, step_s=0.01)
+        elif turn == "load":
+            while range_.loading:
+                flight = range_.loading.pop()
+                range_.engine.loaded(flight, flight.shot)
         elif turn == "pause":
             range_.knob.pause()
         elif turn == "resume":

@@ -372,14 +372,15 @@ def test_turning_the_rate_down_leaves_out_what_waits():
     assert range_.held == (0, 0, 0)
 
 
-def test_leaving_one_out_lets_none_go_that_is_left_out_too():
+@pytest.mark.parametrize("targets", [("a", "a"), ("a", "b"), ("b", "a")])
+def test_leaving_one_out_lets_none_go_that_is_left_out_too(targets):
     """Between two clocks one may wait for the other alone; each is shed once."""
     shots = [
-        shot(0.0, session="alice", machine="m", duration_us=10_000),
-        shot(0.006, session="alice", machine="n", duration_us=1000),
-        shot(0.008, session="alice", machine="m", duration_us=1000),
+        shot(0.0, "a", session="alice", machine="m", duration_us=10_000),
+        shot(0.006, targets[0], session="alice", machine="n", duration_us=1000),
+        shot(0.008, targets[1], session="alice", machine="m", duration_us=1000),
     ]
-    range_ = Range(shots, order=Order())
+    range_ = Range(shots, {"a": Limits(), "b": Limits()}, order=Order())
     range_.pass_time(0.1)
     assert len(range_.sent) == 1
     range_.knob.set_rate(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from rulekit import BEARER, FINGERPRINT, MARK, OTHER, exchange, rules_from, sending, with_bearer
 
@@ -53,6 +54,30 @@ def test_what_a_rewrite_took_out_is_not_wanted():
     rules = rules_from(sending(auth, ", rewrite: {headers: {remove: Authorization}}"))
     (shot,) = plan(with_bearer(), rules, "s", "r").shots
     assert shot.wants == ()
+
+
+def test_a_rewritten_body_keeps_what_is_put_in_late():
+    """In every copy, beside what is fresh in it."""
+    one = exchange(
+        "POST",
+        headers=[("Host", "h"), ("Content-Type", "application/json")],
+        body=f'{{"t":"{MARK}","n":"{"0" * 31}1","x":1}}',
+        credentials=[Credential("body", "t", FINGERPRINT)],
+    )
+    rules = rules_from(
+        sending(
+            f", auth: [{{when: {{in: body}}, use: {GRANT}}}]",
+            ", rewrite: {json: {path: $.x, set: 2}, unique: {json: [$.n]}}",
+        ).replace("send: {target: staging}", "send: {target: staging, percent: 200}")
+    )
+    first, second = plan(one, rules, "s", "r").shots
+    bodies = []
+    for shot in (first, second):
+        filled = fill_late(shot, {shot.wants[0].placeholder: 'a"b'})
+        bodies.append(msgspec.json.decode(filled.body))
+        assert filled.body_length == len(filled.body)
+    assert [(body["t"], body["x"]) for body in bodies] == [('a"b', 2)] * 2
+    assert bodies[0]["n"] != bodies[1]["n"]
 
 
 def test_users_share_what_the_rules_say_they_share():

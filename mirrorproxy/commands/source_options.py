@@ -115,9 +115,7 @@ def asked_of(args: argparse.Namespace, speed: float, now_us: int) -> Asked:
         raise ConfigError(f"{SQS} is read alone, without another source")
     is_live = bool(args.follow or is_queue)
     if args.dry_run and is_live:
-        raise ConfigError(
-            f"says what an end is needed for: not with --follow or {SQS}", file="--dry-run"
-        )
+        raise ConfigError(f"needs an end: not with --follow or {SQS}", file="--dry-run")
     delay_s = _duration("--delay", args.delay)
     lookback_s = _duration("--lookback", args.lookback)
     idle_exit_s = _duration("--idle-exit", args.idle_exit)

@@ -19,7 +19,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/mirrorproxy
 COPY pyproject.toml setup.py README.md LICENSE CHANGELOG.md ./
 COPY mirrorproxy ./mirrorproxy
-RUN /opt/mirrorproxy/bin/pip install '.[aws,consul]' \
+RUN /opt/mirrorproxy/bin/pip install '.[aws,consul,jwt]' \
     && /opt/mirrorproxy/bin/python -m compileall -q /opt/mirrorproxy/lib
 
 FROM python:${PYTHON}-slim

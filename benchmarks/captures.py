@@ -1,7 +1,8 @@
 """Captures made for benchmarks: evenly paced JSON POSTs of many clients.
 
 Always the same for the same arguments. Bodies differ, so that packing and
-reading cost what they cost on real input; nothing in them is sealed.
+reading cost what they cost on real input; nothing in them is sealed, unless
+every client is to have a token of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from mirrorproxy.clock import new_id
 from mirrorproxy.codec import encode_line
 from mirrorproxy.keys import object_key
 from mirrorproxy.members import pack
-from mirrorproxy.record import Exchange, Request, Response
+from mirrorproxy.record import Credential, Exchange, Request, Response
 
 T0_US = 1_700_000_000_000_000
 CLIENTS = 1000
@@ -33,10 +34,16 @@ def _bodies(number: int) -> list[str]:
     ]
 
 
-def write(root: Path, count: int, rate: int) -> None:
+def subject(client: int) -> str:
+    """Return the fingerprint of a client's user."""
+    return f"h1:3f9a:{client:032x}"
+
+
+def write(root: Path, count: int, rate: int, *, with_tokens: bool = False) -> None:
     """Write a capture of so many exchanges of 1 KiB each, so many of them a second.
 
-    root: a directory that is not there yet or is empty.
+    root: a directory that is not there yet or is empty. with_tokens: every
+    client sends a token, which is sealed.
     """
     bodies = _bodies(256)
     for start in range(0, count, IN_OBJECT):
@@ -47,11 +54,13 @@ def write(root: Path, count: int, rate: int) -> None:
             end = min(start + IN_OBJECT, count)
             for first in range(start, end, IN_MEMBER):
                 numbers = range(first, min(first + IN_MEMBER, end))
-                lines = [encode_line(_exchange(number, rate, bodies)) for number in numbers]
+                lines = [
+                    encode_line(_exchange(number, rate, bodies, with_tokens)) for number in numbers
+                ]
                 file.write(pack(b"".join(lines), len(lines)))
 
 
-def _exchange(number: int, rate: int, bodies: list[str]) -> Exchange:
+def _exchange(number: int, rate: int, bodies: list[str], with_token: bool) -> Exchange:
     at_us = T0_US + number * 1_000_000 // rate
     body = bodies[number % len(bodies)]
     client = f"203.0.{number % CLIENTS // 250}.{number % 250}"
@@ -60,9 +69,16 @@ def _exchange(number: int, rate: int, bodies: list[str]) -> Exchange:
         ("Content-Type", "application/json"), ("Content-Length", str(len(body))),
         ("Accept-Encoding", "gzip"), ("X-Forwarded-For", client), ("X-Request-Id", f"{number:x}"),
     ]  # fmt: skip
+    credentials = []
+    if with_token:
+        token = f"h1:3f9a:{number % CLIENTS + CLIENTS:032x}"
+        headers.append(("Authorization", f"Bearer {{{token}}}"))
+        user = subject(number % CLIENTS)
+        claims: dict[str, object] = {"iss": "https://login"}
+        credentials = [Credential("header", "Authorization", token, "Bearer", user, claims)]
     return Exchange(
         v=1, id=new_id(at_us), service="orders", via="inline", node="bench/0", started_us=at_us,
         duration_us=1000, client=client, scheme="https", upstream="http://10.0.3.7:8080",
         request=Request("POST", "/api/orders", "1.1", headers, body, "utf8", len(body)),
-        response=Response(201),
+        response=Response(201), credentials=credentials,
     )  # fmt: skip

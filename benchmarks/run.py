@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import capture_cost
+import conditions
 import firehose_cost
 import growth
 import harness
@@ -38,6 +39,7 @@ BUSY = 0.15
 BENCHMARKS: dict[str, Callable[[Plan, Say], list[Section]]] = {
     "capture_cost": capture_cost.measure,
     "replay_cost": replay_cost.measure,
+    "conditions": conditions.measure,
     "pacing": pacing.measure,
     "connections": growth.measure_connections,
     "bodies": growth.measure_bodies,

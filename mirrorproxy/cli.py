@@ -26,6 +26,7 @@ COMMANDS = {
     "doctor": "check what a capture or replay needs, and say what to do",
     "inspect": "show what is in a capture",
     "check": "validate a rule file and say what it would do, without sending",
+    "rules": "print what a rule file may hold, for editors",
     "demo": "capture and replay two small applications on this machine",
 }
 """Every command with the line that ``mirrorproxy --help`` shows for it."""

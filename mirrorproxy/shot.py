@@ -6,9 +6,26 @@ sends them. A shot never holds anything sealed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import msgspec
 
-from mirrorproxy.record import HeaderList
+from mirrorproxy.record import Credential, HeaderList
+
+
+class Want(NamedTuple):
+    """A value that is only known when the shot is sent, such as a token that expires.
+
+    placeholder: what stands in the shot until then. source: where the value is
+    to be had, see `rules.late`. key: what it is kept by there: one for a user, or
+    "" for everybody. credential: the captured one that it takes the place of; sealed.
+    """
+
+    placeholder: str
+    source: str
+    key: str
+    credential: Credential
 
 
 class Shot(msgspec.Struct, gc=False):
@@ -25,10 +42,14 @@ class Shot(msgspec.Struct, gc=False):
     known before the object is read. rule: the name of the rule that took the
     exchange; None when it was sent without a rule.
     session: what the requests of one user share, for order and sampling.
-    started_us, duration_us: of the captured exchange, in microseconds.
+    started_us, duration_us: of the captured exchange, in microseconds, by the
+    clock of machine.
     status: production's; None when production gave none or none was seen
     (failure then says why, if it is known).
     replacements: the bare value for a mark in the body object; secret.
+    edit_body: what a rule makes of that object's content after that; may raise.
+    wants: what is put in when it is sent; is_late_in_head: it stands in headers alone,
+    cookies aside. shed: why it is not to be sent after all, by a rule's rate.
     cookies_removed: sealed cookies without a replacement that were taken out.
     due_s: when to send it, in seconds on the replay's monotonic clock.
     """
@@ -51,5 +72,10 @@ class Shot(msgspec.Struct, gc=False):
     status: int | None
     failure: str | None = None
     replacements: dict[str, str] = {}
+    edit_body: Callable[[bytes], bytes] | None = None
+    shed: str | None = None
     cookies_removed: int = 0
+    machine: str = ""
+    wants: tuple[Want, ...] = ()
+    is_late_in_head: bool = False
     due_s: float = 0.0

@@ -17,18 +17,24 @@ from typing import Any
 import msgspec
 
 from mirrorproxy.codec import MalformedRecord
-from mirrorproxy.commands.decoding import Decoder, Told
+from mirrorproxy.commands.decoding import Decoder, Told, body_reader
+from mirrorproxy.commands.rules import schema_text
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.marks import contains_mark
 from mirrorproxy.record import Exchange
 from mirrorproxy.report.printable import printable
-from mirrorproxy.rules.facts import split_target
+from mirrorproxy.rules.facts import BodyUnreadError, split_target
 from mirrorproxy.rules.load import load_rules
-from mirrorproxy.rules.plan import SKIP_NO_CREDENTIAL, Plan, plan
-from mirrorproxy.rules.ruleset import RuleSet
-from mirrorproxy.rules.schema import json_schema
+from mirrorproxy.rules.plan import (
+    SKIP_NO_CREDENTIAL,
+    SKIP_UNREADABLE,
+    Plan,
+    plan,
+    with_body,
+)
+from mirrorproxy.rules.ruleset import Decision, RuleSet
 from mirrorproxy.shot import Shot
-from mirrorproxy.sources.events import Captured, Unreadable
+from mirrorproxy.sources.events import Captured, CaptureObject, Unreadable
 from mirrorproxy.sources.reading import read_capture
 
 EXIT_LOST = 1
@@ -84,7 +90,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check; 1 if a part of the capture could not be read."""
     if args.schema:
-        print(msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode())
+        print(schema_text())
         return 0
     if args.rules is None:
         raise ConfigError("name a rule file", file="check")
@@ -97,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
         f"{printable(args.rules)}: good; {_counted(len(rules.targets), 'target')}, "
         f"{_counted(len(rules.names), 'rule')}"
     )
+    for decision in rules.decisions:
+        print(printable(f"{decision.rule}: {described(decision)}"))
     return 0
 
 
@@ -110,6 +118,23 @@ def _bearer(name: str | None, environ: Mapping[str, str] = os.environ) -> str | 
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def described(decision: Decision) -> str:
+    """Return what a rule does, for people, without a value that may be secret."""
+    if not decision.targets:
+        return "skip"
+    share = ""
+    if decision.percent != 100:
+        share = f"{decision.percent:g} % by {'session' if decision.by_session else 'id'} "
+    text = f"send {share}to {', '.join(target.name for target in decision.targets)}"
+    if decision.rate is not None:
+        text += f", at most {decision.rate:g}/s"
+    if decision.without_body:
+        text += ", without a body that was not logged"
+    if decision.rewriter.changes:
+        text += f"; rewrite {', '.join(decision.rewriter.changes)}"
+    return text
 
 
 class _Preview:
@@ -129,7 +154,7 @@ class _Preview:
         """Print every exchange, then the sums; return the exit status."""
         for event in read_capture(specs, decode=self._decode):
             if isinstance(event, Captured):
-                self._exchange(event.exchange)
+                self._exchange(event.exchange, event.source)
             elif isinstance(event, Unreadable):
                 self._unread(str(event), is_shown=self._told.is_new(event))
         if not self._as_json:
@@ -141,12 +166,15 @@ class _Preview:
         if is_shown:
             print(f"mirrorproxy: {printable(what)}", file=sys.stderr)
 
-    def _exchange(self, exchange: Exchange) -> None:
+    def _exchange(self, exchange: Exchange, source: CaptureObject) -> None:
         try:
-            planned = plan(exchange, self._rules, self._seed, "check")
+            planned = plan(
+                exchange, self._rules, self._seed, "check", read_body=body_reader(source)
+            )
         except MalformedRecord as error:
             self._unread(f"{exchange.id}: {error}")
             return
+        planned = _with_bodies(planned, source)
         # What is sent in the clear by the rules' choice is not for showing.
         exchange = self._decode.sealed(exchange)
         rule = "no rule" if planned.rule is None else planned.rule
@@ -171,6 +199,30 @@ class _Preview:
                 "hint: auth in the rules, or --auth-env NAME, replaces sealed credentials; "
                 "one in a body needs a table"
             )
+
+
+def _with_bodies(planned: Plan, source: CaptureObject) -> Plan:
+    """Return a plan without the shots whose body, which lies apart, can't be rewritten."""
+    read = body_reader(source)
+    shots: list[Shot] = []
+    left_out = list(planned.left_out)
+    for shot in planned.shots:
+        reason = None
+        if shot.edit_body is not None and shot.body_ref is not None:
+            try:
+                filled = with_body(shot, read(shot.body_ref))
+            except BodyUnreadError:
+                reason = SKIP_UNREADABLE
+            else:
+                reason = filled if isinstance(filled, str) else None
+        if reason is None:
+            shots.append(shot)
+        else:
+            left_out.append((shot.target, reason))
+    if len(shots) == len(planned.shots):
+        return planned
+    skipped = None if shots else left_out[-1][1]
+    return planned._replace(shots=tuple(shots), skipped=skipped, left_out=tuple(left_out))
 
 
 def _outcome(exchange: Exchange, planned: Plan, rule: str) -> str:

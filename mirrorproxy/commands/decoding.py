@@ -1,6 +1,6 @@
-"""How commands read lines: records as they are, access logs sealed as they come in.
+"""How commands read: records as they are, access logs sealed as they come in, bodies for rules.
 
-Owns the joining of the two. What a log holds in the clear is sealed before a
+Owns the joining of them. What a log holds in the clear is sealed before a
 command sees it, so that it is shown, matched and replaced as in a capture.
 """
 
@@ -11,12 +11,26 @@ import secrets
 from collections.abc import Callable, Mapping
 
 from mirrorproxy.record import Exchange
+from mirrorproxy.rules.facts import BodyUnreadError, ReadBody
 from mirrorproxy.sources import access_log
-from mirrorproxy.sources.events import Unreadable
+from mirrorproxy.sources.bodies import BodyError, read_body
+from mirrorproxy.sources.events import CaptureObject, Unreadable
 
 SEAL_KEY_VARIABLE = "MIRRORPROXY_SEAL_KEY"
 
 _NODE = "access-log"
+
+
+def body_reader(source: CaptureObject) -> ReadBody:
+    """Return what reads the bodies beside an object, for rules that look at them."""
+
+    def read(ref: str) -> bytes:
+        try:
+            return read_body(source, ref)
+        except BodyError as error:
+            raise BodyUnreadError(str(error)) from error
+
+    return read
 
 
 class Told:

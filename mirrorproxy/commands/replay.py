@@ -25,17 +25,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mirrorproxy.commands.decoding import Decoder, Told
+from mirrorproxy.clock import wall_us
+from mirrorproxy.commands.decoding import Decoder, Told, body_reader
+from mirrorproxy.commands.dry_run import dry_run
+from mirrorproxy.commands.replay_credentials import fetched_credentials
 from mirrorproxy.commands.replay_options import Settings, add_parser, settings_of
 from mirrorproxy.commands.replay_source import Opened, open_source
 from mirrorproxy.errors import ConfigError, MirrorproxyError
 from mirrorproxy.outcome import Outcome
+from mirrorproxy.record import Exchange
+from mirrorproxy.replay.credentials import Credentials
 from mirrorproxy.replay.guard import ProductionGuard
 from mirrorproxy.replay.intake import Intake
 from mirrorproxy.replay.ledger import Ledger, times
 from mirrorproxy.replay.neighbours import Neighbours
+from mirrorproxy.replay.order import FORGOTTEN, Order
 from mirrorproxy.replay.outcomes import OutcomeFile
 from mirrorproxy.replay.runner import Runner
+from mirrorproxy.replay.unmapped import Unmapped
 from mirrorproxy.replay.verdict import exit_status
 from mirrorproxy.report.summary import (
     SHOWN_UNREADABLE,
@@ -44,9 +51,11 @@ from mirrorproxy.report.summary import (
     summary_lines,
     unreadable_lines,
 )
-from mirrorproxy.rules.plan import plan, with_body
-from mirrorproxy.sources.events import Unreadable
-from mirrorproxy.sources.feed import Reader
+from mirrorproxy.report.unmapped_text import unmapped_lines
+from mirrorproxy.rules.plan import Plan, with_body
+from mirrorproxy.rules.planner import Planner
+from mirrorproxy.sources.events import CaptureObject, Unreadable
+from mirrorproxy.sources.feed import InlineFeed, Reader
 from mirrorproxy.sources.merge import Merge
 
 __all__ = ["add_parser", "run"]
@@ -73,15 +82,30 @@ def run(args: argparse.Namespace) -> int:
     ledger = Ledger()
     unreadable = _Unreadable()
     opened = open_source(args, settings.speed, _warn)
+    guard = ProductionGuard(settings.guarded)
+    decode = Decoder(keeps_secrets=settings.rules.sends_logged_credentials)
+    planner = _planner(settings, args.seed, opened.delay_s)
     with ExitStack() as stack:
         stack.callback(opened.close)
+        if args.dry_run:
+            merge = Merge(
+                opened.objects,
+                InlineFeed,
+                window_us=opened.window_us,
+                look_ahead=guard.check,
+                decode=decode,
+            )
+            intake = Intake(opened.chosen(merge), planner, ledger, unreadable.add)
+            status = dry_run(args, settings, intake, ledger, guard, _warn)
+            for line in unreadable_lines(unreadable.shown, unreadable.total):
+                _say(line, sys.stderr)
+            return status
         outcomes = _open_outcomes(args.out)
         if outcomes is not None:
             stack.callback(outcomes.close)
         reader = Reader("source")
         stack.callback(reader.close)
-        guard = ProductionGuard(settings.guarded)
-        decode = Decoder(keeps_secrets=settings.rules.sends_logged_credentials)
+        unmapped = Unmapped()
         merge = Merge(
             opened.objects,
             reader.feed,
@@ -89,22 +113,35 @@ def run(args: argparse.Namespace) -> int:
             look_ahead=guard.check,
             decode=decode,
         )
-        planner = partial(plan, rules=settings.rules, seed=args.seed, run=settings.run)
-        intake = Intake(opened.chosen(merge), planner, ledger, unreadable.add)
+        intake = Intake(opened.chosen(merge), unmapped.watching(planner), ledger, unreadable.add)
         report = outcomes.add if outcomes else None
         started_s = time.monotonic()
         error = _replay(settings, intake, ledger, guard, report, unreadable.add, control, opened)
         seconds = time.monotonic() - started_s
     if error is not None and not ledger.sent:
         raise error
-    _print_result(args, ledger, unreadable, seconds)
+    _print_result(args, ledger, unreadable, unmapped, seconds)
     if error is not None:
         raise error
     if args.out is not None:
-        _write_ledger(Path(args.out), ledger)
+        _write_ledger(Path(args.out), ledger, unmapped)
     if outcomes is not None and outcomes.error is not None:
         raise MirrorproxyError(f"{args.out}/outcomes.jsonl: {outcomes.error.strerror}")
     return exit_status(ledger, settings.fail_on)
+
+
+def _planner(
+    settings: Settings, seed: str, delay_s: float | None
+) -> Callable[[Exchange, CaptureObject], Plan]:
+    planner = Planner(
+        settings.rules,
+        seed,
+        settings.run,
+        speed=settings.speed,
+        now_us=wall_us,
+        delay_us=None if delay_s is None else round(delay_s * 1e6),
+    )
+    return lambda exchange, source: planner.plan(exchange, body_reader(source))
 
 
 def _replay(
@@ -121,17 +158,24 @@ def _replay(
 
     async def replay() -> None:
         loop = asyncio.get_running_loop()
+        async with fetched_credentials(settings, ledger, _tell) as credentials:
+            await run_with(loop, credentials)
+
+    async def run_with(loop: asyncio.AbstractEventLoop, credentials: Credentials | None) -> None:
         runner = Runner(
             intake,
             settings.limits,
             ledger,
             speed=settings.speed,
+            order=_order(settings, ledger),
             with_body=with_body,
             report=report,
             on_unreadable=on_unreadable,
             drain_s=_DRAIN_S,
             tls=settings.tls,
             delay_s=opened.delay_s,
+            credentials=credentials,
+            say=partial(_say, stream=sys.stderr),
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, runner.stop)
@@ -152,6 +196,13 @@ def _replay(
         except MirrorproxyError as error:
             return error
     return None
+
+
+def _order(settings: Settings, ledger: Ledger) -> Order | None:
+    is_kept, by_target, skips_broken = settings.order
+    if not is_kept:
+        return None
+    return Order(by_target=by_target, skips_broken=skips_broken, shared=ledger.unordered)
 
 
 def _control(args: argparse.Namespace, run: str) -> Control:
@@ -250,20 +301,28 @@ def _open_outcomes(out: str | None) -> OutcomeFile | None:
         raise ConfigError(f"{out}: {error.strerror}", file="--out") from error
 
 
-def _write_ledger(out: Path, ledger: Ledger) -> None:
+def _write_ledger(out: Path, ledger: Ledger, unmapped: Unmapped) -> None:
     try:
-        (out / "ledger.json").write_text(json.dumps(ledger.to_json(), indent=1) + "\n")
+        (out / "ledger.json").write_text(json.dumps(_shown(ledger, unmapped), indent=1) + "\n")
     except OSError as error:
         raise MirrorproxyError(f"{out}/ledger.json: {error.strerror}") from error
 
 
+def _shown(ledger: Ledger, unmapped: Unmapped) -> dict[str, object]:
+    return ledger.to_json() | {"unmapped": unmapped.to_json()}
+
+
 def _print_result(
-    args: argparse.Namespace, ledger: Ledger, unreadable: _Unreadable, seconds: float
+    args: argparse.Namespace,
+    ledger: Ledger,
+    unreadable: _Unreadable,
+    unmapped: Unmapped,
+    seconds: float,
 ) -> None:
     for line in unreadable_lines(unreadable.shown, unreadable.total):
         _say(line, sys.stderr)
     if args.json:
-        _say(json.dumps(ledger.to_json()), sys.stdout)
+        _say(json.dumps(_shown(ledger, unmapped)), sys.stdout)
         return
     details = Details(
         seconds=seconds,
@@ -274,9 +333,14 @@ def _print_result(
             cause: times(lag, 50, 99) for cause, lag in ledger.lag_by_cause.items() if lag.count
         },
         left_out=ledger.left_out,
+        shared={key: shots for key, shots in ledger.unordered.items() if key != FORGOTTEN},
     )
-    for line in summary_lines(ledger.to_json(), details):
+    for line in (*summary_lines(ledger.to_json(), details), *unmapped_lines(unmapped.rows())):
         _say(line, sys.stdout)
+
+
+def _tell(message: str) -> None:
+    _say(message, sys.stderr)
 
 
 def _warn(message: str) -> None:

@@ -24,8 +24,9 @@ from mirrorproxy.control.admin import AdminServer
 from mirrorproxy.control.endpoint import ControlEndpoint, read_token
 from mirrorproxy.control.kv_words import KV_REPLAY_WORDS, OnChange, follower, replay_prefix
 from mirrorproxy.control.live import ChangeLog, ReplayControls
-from mirrorproxy.control.replay_metrics import ReplayScrape, render_replay
+from mirrorproxy.control.replay_metrics import ReplayScrape, TargetSample, render_replay
 from mirrorproxy.errors import ConfigError
+from mirrorproxy.replay.governor import Narrowed
 from mirrorproxy.replay.histogram import Histogram
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.runner import Runner
@@ -138,13 +139,27 @@ class ReplayReports:
                 shed=ledger.shed,
                 unsent=ledger.unsent,
                 unreadable=ledger.unreadable,
+                unordered=ledger.unordered.total(),
+                held=self._runner.engine.held_count,
+                token_requests=ledger.token_requests,
+                resent=ledger.resent,
                 in_flight=self._runner.engine.in_flight,
                 lag_s=_quantiles(ledger.lag),
                 latency_s=_quantiles(ledger.latency),
                 rate_percent=knob.rate_percent,
                 state=knob.state,
+                targets={
+                    name: TargetSample(
+                        percent=one.percent, is_paused=one.state != "run", cuts=one.cuts
+                    )
+                    for name, one in self._targets().items()
+                },
             )
         )
+
+    def _targets(self) -> Mapping[str, Narrowed]:
+        governor = self._runner.governor
+        return {} if governor is None else governor.targets()
 
     def status(self) -> object:
         """Return the ledger so far and how far the replay is.
@@ -169,6 +184,7 @@ class ReplayReports:
                 "pending": ledger.planned - ended,
             },
             "source": self._source(),
+            "targets": {name: one._asdict() for name, one in self._targets().items()},
             "ledger": shown,
         }
 

@@ -21,7 +21,8 @@ from mirrorproxy.http1.origin import Origin
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.schedule import parse_speed
 from mirrorproxy.replay.verdict import DEFAULT_FAIL_ON, Limit, parse_fail_on
-from mirrorproxy.rules.ruleset import RuleSet
+from mirrorproxy.rules.ruleset import CompiledTarget, RuleSet
+from mirrorproxy.rules.session import SessionOrder
 from mirrorproxy.rules.simple import simple_rules
 from mirrorproxy.sources.objects import STDIN
 from mirrorproxy.units import parse_duration
@@ -84,8 +85,16 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add("--limit-rate", metavar="N", help="requests a second for each target at most")
     add("--concurrency", metavar="N", help="requests without an answer at most (256)")
     add("--timeout", metavar="TIME", help="from sending to the whole answer at most (30s)")
+    add(
+        "--order",
+        choices=("session", "target", "off"),
+        help="what a session's shots wait for: all before them, those of the same target, nothing",
+    )
     add("--max-lag", metavar="TIME", help="shed what is overdue by more (5s), never for none")
+    add("--max-shots", metavar="N", help="end when each target was sent so many")
+    add("--max-duration", metavar="TIME", help="end when it has sent for so long")
     add("--fleet-size", metavar="N", help="workers that share these limits (1)")
+    add("--dry-run", action="store_true", help="say what would be sent, and send nothing")
     live = parser.add_argument_group("while it runs")
     add = live.add_argument
     add(
@@ -113,11 +122,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 class Settings(NamedTuple):
     """What the options mean, all of it checked.
 
-    limits: by target. guarded: the targets that may not be production. run: the
+    order: of sessions. limits: by target. guarded: the targets that may not be production. run: the
     name of this replay.
     """
 
     rules: RuleSet
+    order: SessionOrder
     limits: dict[str, Limits]
     guarded: dict[str, Origin]
     speed: float
@@ -139,10 +149,12 @@ def settings_of(args: argparse.Namespace) -> Settings:
         raise ConfigError("names no target", file=args.rules, key="targets")
     return Settings(
         rules=rules,
-        limits={name: _limits(args, target.limits) for name, target in rules.targets.items()},
+        order=_order(args.order, rules.order),
+        limits={name: _limits(args, target) for name, target in rules.targets.items()},
         guarded={
-            name: target.origin
+            name if origin == target.origin else f"{name} ({origin.scheme})": origin
             for name, target in rules.targets.items()
+            for origin in rules.origins(target)
             if not (target.allow_production or args.allow_production)
         },
         speed=parse_speed(args.speed),
@@ -168,7 +180,8 @@ def _rules(args: argparse.Namespace) -> RuleSet:
     return load_rules(Path(args.rules), os.environ, target_url=args.target, bearer=bearer)
 
 
-def _limits(args: argparse.Namespace, limits: Any) -> Limits:
+def _limits(args: argparse.Namespace, target: CompiledTarget) -> Limits:
+    limits = target.limits
     rate = limits.rate
     if args.limit_rate is not None:
         rate = _number("--limit-rate", args.limit_rate, float, "a number of requests a second")
@@ -183,6 +196,14 @@ def _limits(args: argparse.Namespace, limits: Any) -> Limits:
     max_lag_s: float | None = limits.max_lag_s
     if args.max_lag is not None:
         max_lag_s = None if args.max_lag == "never" else _duration("--max-lag", args.max_lag)
+    max_shots = limits.max_shots
+    if args.max_shots is not None:
+        max_shots = _number("--max-shots", args.max_shots, int, "a whole number")
+    max_duration_s = limits.max_duration_s
+    if args.max_duration is not None:
+        max_duration_s = _duration("--max-duration", args.max_duration)
+        if not max_duration_s:
+            raise ConfigError("expected a duration above 0", file="--max-duration")
     workers = 1
     if args.fleet_size is not None:
         workers = _number("--fleet-size", args.fleet_size, int, "a whole number")
@@ -191,7 +212,17 @@ def _limits(args: argparse.Namespace, limits: Any) -> Limits:
         concurrency=max(1, concurrency // workers),
         timeout_s=timeout_s,
         max_lag_s=max_lag_s,
+        max_shots=None if max_shots is None else max(1, max_shots // workers),
+        max_duration_s=max_duration_s,
+        ramp_s=target.ramp_s,
+        backoff=target.backoff,
     )
+
+
+def _order(asked: str | None, order: SessionOrder) -> SessionOrder:
+    if asked is None:
+        return order
+    return order._replace(is_kept=asked != "off", by_target=asked == "target")
 
 
 def _number(option: str, text: str, kind: Callable[[str], float], what: str) -> Any:

@@ -114,6 +114,8 @@ def asked_of(args: argparse.Namespace, speed: float, now_us: int) -> Asked:
     if is_queue and len(args.source) > 1:
         raise ConfigError(f"{SQS} is read alone, without another source")
     is_live = bool(args.follow or is_queue)
+    if args.dry_run and is_live:
+        raise ConfigError(f"needs an end: not with --follow or {SQS}", file="--dry-run")
     delay_s = _duration("--delay", args.delay)
     lookback_s = _duration("--lookback", args.lookback)
     idle_exit_s = _duration("--idle-exit", args.idle_exit)

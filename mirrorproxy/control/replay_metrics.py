@@ -13,8 +13,17 @@ import msgspec
 from mirrorproxy.control.exposition import Family, counter, gauge, text_of
 from mirrorproxy.control.words import State
 
-SHED_REASONS = ("rate", "max_lag")
+SHED_REASONS = ("rate", "max_lag", "backoff")
+TOKEN_RESULTS = ("granted", "refused", "failed")
 """Shown from the start, so that the first one of them is seen to come."""
+
+
+class TargetSample(msgspec.Struct, frozen=True, kw_only=True):
+    """A target that is backed off from or ramped up. percent: what it is sent of its share."""
+
+    percent: float
+    is_paused: bool
+    cuts: int
 
 
 class ReplayScrape(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +31,7 @@ class ReplayScrape(msgspec.Struct, frozen=True, kw_only=True):
 
     run: the name of the replay. started_us: microseconds since 1970. The counts
     are the ledger's. lag_s, latency_s: by quantile, such as "0.99", of all that
-    was sent so far; empty before.
+    was sent so far; empty before. targets: by name, those with back-off or a ramp.
     """
 
     run: str
@@ -37,16 +46,29 @@ class ReplayScrape(msgspec.Struct, frozen=True, kw_only=True):
     shed: Mapping[str, int]
     unsent: int
     unreadable: int
+    unordered: int
+    token_requests: Mapping[str, int]
+    resent: int
     in_flight: int
+    held: int
     lag_s: Mapping[str, float]
     latency_s: Mapping[str, float]
     rate_percent: float
     state: State
+    targets: Mapping[str, TargetSample] = {}
 
 
 def render_replay(scrape: ReplayScrape) -> str:
     """Return the text that `/metrics` answers."""
-    return text_of((*_run(scrape), *_exchanges(scrape), *_shots(scrape), *_times(scrape)))
+    return text_of(
+        (
+            *_run(scrape),
+            *_exchanges(scrape),
+            *_shots(scrape),
+            *_targets(scrape.targets),
+            *_times(scrape),
+        )
+    )
 
 
 def _run(scrape: ReplayScrape) -> Iterator[Family]:
@@ -83,8 +105,44 @@ def _shots(scrape: ReplayScrape) -> Iterator[Family]:
     yield _by("failed", "kind", "Shots that got no answer.", scrape.failed)
     shed = dict.fromkeys(SHED_REASONS, 0) | dict(scrape.shed)
     yield _by("shed", "reason", "Shots that were due and not sent.", shed)
+    tokens = dict.fromkeys(TOKEN_RESULTS, 0) | dict(scrape.token_requests)
+    yield _by("token_requests", "result", "Requests for credentials of the target.", tokens)
+    yield counter("replay_resent_total", "Shots sent again with a fresh credential.", scrape.resent)
     yield counter("replay_unsent_total", "Shots whose turn never came.", scrape.unsent)
+    yield counter(
+        "replay_unordered_total",
+        "Shots without order: their session is no single user's.",
+        scrape.unordered,
+    )
+    yield gauge("replay_held", "Shots that wait for others of their session.", scrape.held)
     yield gauge("replay_in_flight", "Shots that wait for their answer.", scrape.in_flight)
+
+
+def _targets(targets: Mapping[str, TargetSample]) -> Iterator[Family]:
+    if not targets:
+        return
+    for name, kind, text, values in (
+        (
+            "target_percent",
+            "gauge",
+            "What back-off and ramps leave of a target's share.",
+            {name: one.percent for name, one in targets.items()},
+        ),
+        (
+            "target_paused",
+            "gauge",
+            "Whether the target gets nothing, or probes alone.",
+            {name: float(one.is_paused) for name, one in targets.items()},
+        ),
+        (
+            "backoff_cuts_total",
+            "counter",
+            "How often less was sent because of how the target answered.",
+            {name: float(one.cuts) for name, one in targets.items()},
+        ),
+    ):
+        samples = tuple(({"target": target}, value) for target, value in values.items())
+        yield Family(f"replay_{name}", kind, text, samples)
 
 
 def _times(scrape: ReplayScrape) -> Iterator[Family]:

@@ -1,42 +1,32 @@
 """The engine: one loop that plans ahead of need and sends what is due.
 
 Owns the turn: send everything that is due, load bodies that soon will be, plan
-ahead for at most half a millisecond, come back in a millisecond. No task,
-future or timer per shot. Nothing here knows the source, the rules or the
-network: it is given an intake and a function that sends.
+ahead for at most half a millisecond, come back in a millisecond; and the end
+of every flight. No task, future or timer per shot. Nothing here knows the
+source, the rules or the network: it is given an intake and a function that
+sends. `ahead` plans, `apart` waits for bodies, `departures` holds back and sends.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 
 from mirrorproxy.http1.client import Failure
 from mirrorproxy.outcome import Outcome
+from mirrorproxy.replay.ahead import Ahead
+from mirrorproxy.replay.apart import Apart
+from mirrorproxy.replay.departures import SESSION_BROKEN, Departures
 from mirrorproxy.replay.flight import Flight, write_head
-from mirrorproxy.replay.intake import IntakeLike, Planned
-from mirrorproxy.replay.lane import Lane
+from mirrorproxy.replay.intake import IntakeLike
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.limits import Limits
+from mirrorproxy.replay.order import Order
 from mirrorproxy.replay.outcomes import outcome_of
 from mirrorproxy.replay.schedule import MAX_SPEED, DueTimes
-from mirrorproxy.replay.valve import RATE, Valve
+from mirrorproxy.replay.signs import ended_as, seconds_of
+from mirrorproxy.replay.valve import BACKOFF, RAMP, RATE, Valve
+from mirrorproxy.rules.rate import RULE_RATE
 from mirrorproxy.shot import Shot
-from mirrorproxy.sources.events import CaptureObject, Signal
-
-PLAN_SLICE_S = 0.0005
-UNPACED_SLICE_S = 0.002
-"""How long planning may keep the loop from what is due meanwhile, or from answers alone."""
-
-AHEAD_S = 2.0
-AHEAD_BYTES = 32 * 1024 * 1024
-AHEAD_SHOTS = 20_000
-AHEAD_UNPACED = 2_000
-"""How far planning runs ahead: of due times, in memory, and in number."""
-
-LOAD_AHEAD_S = 1.0
-LOADED_BYTES = 128 * 1024 * 1024
-"""When body objects are read before they are due, and how many bytes of them are held."""
 
 TICK_S = 0.001
 """uvloop keeps timers in milliseconds: shorter ones would spin a core."""
@@ -49,17 +39,21 @@ _FLIGHT_BYTES = 2048
 
 UNSENDABLE = "unsendable"
 NO_BODY = "body unreadable"
+KEEPS_SESSION = frozenset((RATE, BACKOFF, RAMP, RULE_RATE, SESSION_BROKEN))
+"""Reasons to shed that leave out sessions as a whole, so that none is broken by them."""
+
 INTERRUPTED = Failure("interrupted", "the replay was stopped before the answer came")
 
 
 class Engine:
     """Sends the shots of an intake when they are due; see the module.
 
-    limits: by target. speed: a pace, or MAX_SPEED. clock_s: monotonic. send:
-    puts a flight on its way, with a time-out in seconds; the flight hears how it
-    went. load: fetches the body of a flight and then calls `loaded` or
-    `not_loaded`. report: takes every outcome, None if nobody wants them; wall_us: wall
-    clock at clock_s 0. wake: asks for a turn soon, after answers made room.
+    limits: by target. speed: a pace, or MAX_SPEED. order: of sessions, None to
+    keep none. clock_s: monotonic. send: puts a flight on its way, with a
+    time-out in seconds; the flight hears how it went. load: fetches the body of
+    a flight and then calls `loaded` or `not_loaded`. report: takes every
+    outcome, None if nobody wants them; wall_us: wall clock at clock_s 0. wake:
+    asks for a turn soon, after answers made room.
     """
 
     def __init__(
@@ -69,6 +63,7 @@ class Engine:
         ledger: Ledger,
         *,
         speed: float,
+        order: Order | None = None,
         clock_s: Callable[[], float],
         wall_us: int,
         send: Callable[[Flight, float | None], None],
@@ -77,35 +72,33 @@ class Engine:
         wake: Callable[[], None],
         delay_s: float | None = None,
     ) -> None:
-        self._intake = intake
         self._ledger = ledger
-        self._speed = speed
-        self._is_paced = speed != MAX_SPEED
-        self._slice_s = PLAN_SLICE_S if self._is_paced else UNPACED_SLICE_S
-        self._max_ahead = AHEAD_SHOTS if self._is_paced else AHEAD_UNPACED
+        self.is_paced = speed != MAX_SPEED
         self._clock_s = clock_s
         self._wall_us = wall_us
-        self._send_now = send
-        self._load = load
         self._report = report
         self._wake = wake
-        self._lanes = {
-            name: Lane(limit, self._send, self._shed, is_paced=self._is_paced, now_s=clock_s())
-            for name, limit in limits.items()
-        }
+        due = DueTimes(speed, delay_s, clock_s, wall_us)
+        self._ahead = Ahead(
+            intake, due, speed=speed, clock_s=clock_s, landing=self, offer=self._planned
+        )
+        self._apart = Apart(load)
+        self._departures = Departures(
+            limits,
+            self._ahead,
+            ledger,
+            is_paced=self.is_paced,
+            order=order,
+            clock_s=clock_s,
+            send=send,
+            shed=self._shed,
+        )
         # What the knob sees and sets, see there.
-        self.lanes, self.is_paced = self._lanes, self._is_paced
+        self.lanes = self._departures.lanes
         self.valve: Valve | None = None
         self.is_paused = False
-        self._due = DueTimes(speed, delay_s, clock_s, wall_us)
-        self._upcoming: deque[Flight] = deque()
-        self._to_load: deque[Flight] = deque()
-        self._unloaded: set[Flight] = set()
-        self._in_flight: set[Flight] = set()
-        self._ahead = 0
-        self._held_bytes = 0
-        self._loaded_bytes = 0
-        self._ended = False
+        # What backs off by itself, see `governor`; None when nothing does.
+        self.look: Callable[[float], None] | None = None
         self._stopping = False
         self._closed = False
 
@@ -119,10 +112,13 @@ class Engine:
         now_s = self._clock_s()
         if self.is_paused:
             return IDLE_S
+        if self.look is not None:
+            self.look(now_s)
         self._send_due(now_s)
-        self._load_soon(now_s)
-        has_more = self._plan(now_s)
-        if has_more:
+        self._apart.load_soon(now_s)
+        has_ended = self._ahead.has_ended
+        has_more = self._ahead.plan(now_s)
+        if has_more or (self._ahead.has_ended and not has_ended and self.is_over):
             return 0.0
         return self._until_needed(self._clock_s())
 
@@ -130,11 +126,12 @@ class Engine:
     def is_over(self) -> bool:
         """Whether every planned shot has its outcome and nothing more will be planned."""
         return (
-            self._ended
-            and not self._upcoming
-            and not self._unloaded
-            and not self._in_flight
-            and not any(lane.waiting for lane in self._lanes.values())
+            self._ahead.has_ended
+            and not self._ahead.upcoming
+            and not self._apart.unloaded
+            and not self._departures.in_flight
+            and not self._departures.has_waiting
+            and not self._departures.has_held
         )
 
     @property
@@ -145,31 +142,25 @@ class Engine:
     @property
     def in_flight(self) -> int:
         """How many shots wait for their answer."""
-        return len(self._in_flight)
+        return len(self._departures.in_flight)
 
     def pump(self) -> None:
         """Send what waited for room. For the moment after answers came."""
-        if self.is_paused:
-            return
-        now_s = self._clock_s()
-        for lane in self._lanes.values():
-            if lane.waiting:
-                lane.pump(now_s)
+        if not self.is_paused:
+            self._departures.pump(self._clock_s())
 
     def stop(self) -> None:
         """Plan and send nothing more; what is in flight may still be answered."""
         if self._stopping:
             return
-        self._stopping = self._ended = True
-        self._intake.close()
+        self._stopping = True
+        self._ahead.end()
         left = self._not_sent()
-        for lane in self._lanes.values():
-            lane.waiting.clear()
-        self._upcoming.clear()
-        self._to_load.clear()
-        self._unloaded.clear()
+        self._departures.clear()
+        self._ahead.upcoming.clear()
+        self._apart.clear()
         for flight in left:
-            self._ahead -= 1
+            self._ahead.count -= 1
             self._release(flight)
             self._ledger.unsent += 1
             if self._report is not None:
@@ -179,208 +170,157 @@ class Engine:
         """Give up what is still in flight."""
         self.stop()
         self._closed = True
-        for flight in tuple(self._in_flight):
+        for flight in tuple(self._departures.in_flight):
             self.landed(flight, INTERRUPTED)
 
     def _not_sent(self) -> dict[Flight, None]:
-        waiting = (flight for lane in self._lanes.values() for flight in lane.waiting)
-        # A flight that is due but not loaded yet stands in _unloaded alone.
-        return dict.fromkeys((*self._upcoming, *self._unloaded, *waiting))
+        # A flight that is due but not loaded yet stands in unloaded alone.
+        return dict.fromkeys(
+            (*self._ahead.upcoming, *self._apart.unloaded, *self._departures.waiting())
+        )
 
     def shift(self, seconds: float) -> None:
         """Make all that is still to be sent, and planned, due so much later."""
-        self._due.shift(seconds)
+        self._ahead.shift(seconds)
         for flight in self._not_sent():
             flight.due_s += seconds
 
-    def leave_out(self, flight: Flight) -> None:
-        """Shed a flight whose turn has come, by the knob."""
-        if not flight.is_loaded:
-            self._unloaded.discard(flight)
-            if flight in self._to_load:
-                self._to_load.remove(flight)
-        self._shed(flight, RATE)
+    def leave_out(self, flight: Flight, reason: str) -> None:
+        """Shed a flight whose turn has come, by the valve."""
+        self._shed(flight, reason)
 
     def due_unloaded(self) -> list[Flight]:
         """Return the flights that are due, but whose body is still being read."""
-        return [flight for flight in self._unloaded if flight.is_overdue]
+        return self._apart.due()
 
-    # -- sending ------------------------------------------------------------------
+    @property
+    def held_count(self) -> int:
+        """How many shots are due, but wait for others of their session."""
+        return self._ahead.held
+
+    def held(self) -> list[Flight]:
+        """Return the flights that are due, but wait for others of their session."""
+        return self._departures.held()
+
+    # -- from planned to sent -------------------------------------------------------
+
+    def _planned(self, flight: Flight) -> None:
+        shot = flight.shot
+        if shot.shed is not None or not write_head(flight):
+            self._shed(flight, shot.shed or UNSENDABLE)
+            return
+        flight.size = size = len(flight.head) + len(shot.body) + _FLIGHT_BYTES
+        self._ahead.held_bytes += size
+        if not flight.is_loaded:
+            self._apart.add(flight)
+        if self.is_paced:
+            self._ahead.upcoming.append(flight)
+        else:
+            self._departures.take(flight)
 
     def _send_due(self, now_s: float) -> None:
-        upcoming, valve = self._upcoming, self.valve
+        upcoming, valve, departures = self._ahead.upcoming, self.valve, self._departures
         while upcoming and upcoming[0].due_s <= now_s:
             flight = upcoming.popleft()
-            if valve is not None and not valve.admits(flight.shot):
-                self.leave_out(flight)
-            elif flight.is_loaded:
-                self._lanes[flight.shot.target].admit(flight)
+            reason = None if valve is None else valve.refuses(flight.shot)
+            if reason is None:
+                departures.take(flight)
             else:
-                flight.is_overdue = True
-        for lane in self._lanes.values():
-            if lane.waiting:
-                lane.pump(now_s)
+                self.leave_out(flight, reason)
+        departures.pump(now_s)
 
-    def _send(self, lane: Lane, flight: Flight) -> None:
-        self._in_flight.add(flight)
-        self._ahead -= 1
-        # A burst takes time: each shot's own moment counts, not that of the turn.
-        flight.sent_s = sent_s = self._clock_s()
-        if self._is_paced:
-            flight.lag_us = max(int((sent_s - flight.due_s) * 1e6), 0)
-        else:
-            flight.due_s = sent_s
-        self._ledger.lag_by_cause[flight.lag_cause].add(flight.lag_us)
-        self._send_now(flight, lane.timeout_s)
+    def _until_needed(self, now_s: float) -> float:
+        departures, ahead = self._departures, self._ahead
+        if departures.has_waiting or (departures.has_held and not ahead.has_ended):
+            return TICK_S
+        if not ahead.has_ended and ahead.has_room(now_s):
+            return TICK_S
+        if not ahead.upcoming:
+            return IDLE_S
+        return min(max(ahead.upcoming[0].due_s - now_s, TICK_S), IDLE_S)
+
+    # -- bodies that lie apart ------------------------------------------------------
+
+    def loaded(self, flight: Flight, shot: Shot) -> None:
+        """Take a flight's shot with its body put in."""
+        if flight not in self._apart.unloaded:
+            return
+        self._apart.unloaded.discard(flight)
+        shot.due_s = flight.due_s
+        is_same, flight.shot = shot is flight.shot, shot
+        if not (is_same or write_head(flight)):
+            self._drop(flight, UNSENDABLE)
+            return
+        flight.is_loaded = True
+        # One whose turn has not come yet still stands in upcoming, even if it is due by now.
+        if flight.is_overdue:
+            self._departures.ready(flight)
+            self._wake()
+
+    def not_loaded(self, flight: Flight) -> None:
+        """Take a flight whose body cannot be had: it is shed, and its input is lost."""
+        if flight in self._apart.unloaded:
+            self._ledger.unreadable += 1
+            self.refused(flight, NO_BODY)
+
+    def refused(self, flight: Flight, reason: str) -> None:
+        """Take a flight that cannot be sent with the body that it turned out to have."""
+        if flight in self._apart.unloaded:
+            self._apart.unloaded.discard(flight)
+            self._drop(flight, reason)
+
+    def _drop(self, flight: Flight, reason: str) -> None:
+        if flight in self._ahead.upcoming:
+            self._ahead.upcoming.remove(flight)
+        self._shed(flight, reason)
+        self._wake()
+
+    # -- the end of a flight ----------------------------------------------------------
 
     def landed(self, flight: Flight, failure: Failure | None) -> None:
         """Take the end of a flight; see `flight.Landing`."""
-        try:
-            self._in_flight.remove(flight)
-        except KeyError:
+        lane = self._departures.landed(flight)
+        if lane is None:
             return
         latency_us = int((self._clock_s() - flight.sent_s) * 1e6)
-        shot = flight.shot
-        lane = self._lanes[shot.target]
-        lane.in_flight -= 1
-        self._held_bytes -= flight.size
-        self._loaded_bytes -= flight.loaded_bytes
+        self._release(flight)
         ledger = self._ledger
         if failure is None:
-            status = flight.status
+            status, recorded = flight.status, flight.shot.status
             ledger.answered += 1
             ledger.status[status] += 1
-            if shot.status != status and shot.status is not None:
+            if recorded != status and recorded is not None:
                 ledger.differing += 1
             ledger.latency.add(latency_us)
         else:
             ledger.failed[failure.kind] += 1
+        if lane.backoff is not None:
+            kind = None if failure is None else failure.kind
+            end = ended_as(flight.status, kind, flight.shot.status)
+            lane.backoff.landed(flight.sent_s, latency_us, end, seconds_of(flight.retry_after))
         if self._report is not None:
             self._report(outcome_of(flight, self._wall_us, latency_us=latency_us, failure=failure))
         # One that was given up before its answer came is to be sent again.
         if flight.source.account is not None and failure is not INTERRUPTED:
             flight.source.account.done()
-        if (lane.waiting or (self._ended and self.is_over)) and not self._closed:
+        others_go_on = self._departures.gone(flight, breaks=failure is not None)
+        if self._closed:
+            return
+        if others_go_on or lane.waiting or (self._ahead.has_ended and self.is_over):
             self._wake()
 
     def _shed(self, flight: Flight, reason: str) -> None:
-        self._ahead -= 1
+        self._ahead.count -= 1
+        if not flight.is_loaded:
+            self._apart.forget(flight)
         self._release(flight)
         self._ledger.shed[reason] += 1
         if self._report is not None:
             self._report(outcome_of(flight, self._wall_us, shed=reason))
         if flight.source.account is not None:
             flight.source.account.done()
+        self._departures.gone(flight, breaks=reason not in KEEPS_SESSION)
 
     def _release(self, flight: Flight) -> None:
-        self._held_bytes -= flight.size
-        self._loaded_bytes -= flight.loaded_bytes
-
-    # -- bodies that lie apart ------------------------------------------------------
-
-    def _load_soon(self, now_s: float) -> None:
-        to_load = self._to_load
-        while to_load and to_load[0].due_s <= now_s + LOAD_AHEAD_S:
-            size = to_load[0].shot.body_bytes
-            # One alone may pass the bound: it could never be loaded otherwise.
-            if self._loaded_bytes and self._loaded_bytes + size > LOADED_BYTES:
-                return
-            flight = to_load.popleft()
-            flight.loaded_bytes = size
-            self._loaded_bytes += size
-            self._load(flight)
-
-    def loaded(self, flight: Flight, shot: Shot) -> None:
-        """Take a flight's shot with its body put in."""
-        if flight not in self._unloaded:
-            return
-        self._unloaded.discard(flight)
-        shot.due_s = flight.due_s
-        flight.shot = shot
-        if not write_head(flight):
-            self._drop(flight, UNSENDABLE)
-            return
-        flight.is_loaded = True
-        # One whose turn has not come yet still stands in _upcoming, even if it is due by now.
-        if flight.is_overdue:
-            self._lanes[shot.target].admit(flight)
-            self._wake()
-
-    def not_loaded(self, flight: Flight) -> None:
-        """Take a flight whose body cannot be had: it is shed, and its input is lost."""
-        if flight in self._unloaded:
-            self._ledger.unreadable += 1
-            self.refused(flight, NO_BODY)
-
-    def refused(self, flight: Flight, reason: str) -> None:
-        """Take a flight that cannot be sent with the body that it turned out to have."""
-        if flight in self._unloaded:
-            self._unloaded.discard(flight)
-            self._drop(flight, reason)
-
-    def _drop(self, flight: Flight, reason: str) -> None:
-        if flight in self._upcoming:
-            self._upcoming.remove(flight)
-        self._shed(flight, reason)
-        self._wake()
-
-    # -- planning ------------------------------------------------------------------
-
-    def _plan(self, now_s: float) -> bool:
-        """Plan ahead until the slice is over; return whether there is more to do at once."""
-        if self._ended:
-            return False
-        clock_s = self._clock_s
-        until_s = clock_s() + self._slice_s
-        take = self._intake.take
-        # READING may come many times in a row while the window fills: room stays as it is then.
-        has_room = self._has_room(now_s)
-        while has_room:
-            planned = take()
-            if isinstance(planned, Planned):
-                shots, source = planned
-                for shot in shots:
-                    self._offer(shot, source)
-                has_room = self._has_room(now_s)
-            elif planned is Signal.PENDING:
-                return False
-            elif planned is Signal.END:
-                self._ended = True
-                return self.is_over
-            if clock_s() >= until_s:
-                return True
-        return False
-
-    def _has_room(self, now_s: float) -> bool:
-        if self._held_bytes > AHEAD_BYTES or self._ahead >= self._max_ahead:
-            return False
-        upcoming = self._upcoming
-        return not upcoming or upcoming[-1].due_s <= now_s + AHEAD_S
-
-    def _offer(self, shot: Shot, source: CaptureObject) -> None:
-        self._ahead += 1
-        flight = Flight(shot, source, self)
-        due_s = self._due.due_s(shot.started_us) if self._is_paced else self._clock_s()
-        flight.due_s = shot.due_s = due_s
-        if not write_head(flight):
-            self._shed(flight, UNSENDABLE)
-            return
-        flight.size = size = len(flight.head) + len(shot.body) + _FLIGHT_BYTES
-        self._held_bytes += size
-        if not flight.is_loaded:
-            flight.is_overdue = not self._is_paced
-            self._to_load.append(flight)
-            self._unloaded.add(flight)
-        if self._is_paced:
-            self._upcoming.append(flight)
-        elif flight.is_loaded:
-            self._lanes[shot.target].admit(flight)
-
-    def _until_needed(self, now_s: float) -> float:
-        if any(lane.waiting for lane in self._lanes.values()):
-            return TICK_S
-        if not self._ended and self._has_room(now_s):
-            return TICK_S
-        if not self._upcoming:
-            return IDLE_S
-        return min(max(self._upcoming[0].due_s - now_s, TICK_S), IDLE_S)
+        self._ahead.held_bytes -= flight.size
+        self._apart.loaded_bytes -= flight.loaded_bytes

@@ -5,7 +5,7 @@ Owns the state of a single shot, and hears from the connection it goes out on.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mirrorproxy.http1.client import Failure, Receiver
 from mirrorproxy.http1.heads import ResponseHead
@@ -13,6 +13,11 @@ from mirrorproxy.http1.messages import serialize_request
 from mirrorproxy.outcome import LagCause
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject
+
+if TYPE_CHECKING:
+    from mirrorproxy.replay.order import Stream
+
+_BUSY = (429, 503)
 
 
 class Landing(Protocol):
@@ -28,25 +33,35 @@ class Flight(Receiver):
     due_s, sent_s: on the replay's monotonic clock; sent_s is 0 before. head:
     the request's, as bytes. size: what it takes of memory, in bytes, about,
     without a body that lies apart; loaded_bytes: that body. lag_cause: why it
-    will leave late, if it does; lag_us: how late it left. is_loaded: whether its body is at hand;
-    is_overdue: whether it was not when its turn came.
-    status: of the answer's head, once it came.
+    will leave late, if it does; lag_us: how late it left. is_loaded: whether its body and
+    credential are at hand; is_overdue: whether it was not when its turn came.
+    status: of the answer's head, once it came. retry_after: what a 429 or 503 says of when to
+    come again, as received. Of its session, set by `order`:
+    stream: its place is in; place: its number; began_us, ended_us: in
+    production; is_held: whether it waits there; freed_s: when that was over, 0 if it never was.
     """
 
     __slots__ = (
+        "began_us",
         "due_s",
+        "ended_us",
+        "freed_s",
         "head",
+        "is_held",
         "is_loaded",
         "is_overdue",
         "lag_cause",
         "lag_us",
         "landing",
         "loaded_bytes",
+        "place",
+        "retry_after",
         "sent_s",
         "shot",
         "size",
         "source",
         "status",
+        "stream",
     )
 
     def __init__(self, shot: Shot, source: CaptureObject, landing: Landing) -> None:
@@ -60,17 +75,28 @@ class Flight(Receiver):
         self.sent_s = 0.0
         self.lag_us = 0
         self.lag_cause: LagCause = "sender"
-        self.is_loaded = shot.body_ref is None
+        self.is_loaded = shot.body_ref is None and not shot.wants
         self.is_overdue = False
         self.status = 0
+        self.retry_after = b""
+        self.stream: Stream | None = None
+        self.place = 0
+        self.began_us = 0
+        self.ended_us = 0
+        self.is_held = False
+        self.freed_s = 0.0
 
     def on_head(self, head: ResponseHead) -> None:
         """See `Receiver`."""
-        self.status = head.status
+        self.status = status = head.status
+        if status in _BUSY:
+            self.retry_after = _retry_after(head)
 
     def on_whole(self, head: ResponseHead, body: bytes) -> None:
         """See `Receiver`."""
-        self.status = head.status
+        self.status = status = head.status
+        if status in _BUSY:
+            self.retry_after = _retry_after(head)
         self.landing.landed(self, None)
 
     def on_complete(self, trailers: bytes) -> None:
@@ -80,6 +106,11 @@ class Flight(Receiver):
     def on_failure(self, failure: Failure) -> None:
         """See `Receiver`."""
         self.landing.landed(self, failure)
+
+
+def _retry_after(head: ResponseHead) -> bytes:
+    values = head.values("retry-after")
+    return values[0] if values else b""
 
 
 def write_head(flight: Flight) -> bool:

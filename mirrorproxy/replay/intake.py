@@ -53,8 +53,11 @@ class IntakeLike(Protocol):
         """Read no further."""
 
 
-Planner = Callable[[Exchange], Plan]
-"""Makes the shots of an exchange, or says why there are none; see `rules.plan`."""
+Planner = Callable[[Exchange, CaptureObject], Plan]
+"""Makes the shots of an exchange, or says why there are none; see `rules.plan`.
+
+The object is where a body that lies apart is read from, if a rule looks at it.
+"""
 
 
 class Intake:
@@ -103,7 +106,7 @@ class Intake:
     def _captured(self, captured: Captured) -> Planned | Signal:
         ledger = self._ledger
         try:
-            plan = self._plan(captured.exchange)
+            plan = self._plan(captured.exchange, captured.source)
         except MalformedRecord as error:
             self._lost(Unreadable(captured.source.name, None, str(error), 1))
             _done(captured.source)

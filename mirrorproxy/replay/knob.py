@@ -11,11 +11,9 @@ from collections.abc import Callable
 from typing import Literal
 
 from mirrorproxy.replay.engine import Engine
-from mirrorproxy.replay.valve import Valve
+from mirrorproxy.replay.valve import FULL_PERCENT, Valve
 
 KnobState = Literal["run", "pause", "stop"]
-
-FULL_PERCENT = 100.0
 
 
 class Knob:
@@ -38,6 +36,8 @@ class Knob:
         self._stop = stop
         self._paused_s = 0.0
         self.rate_percent = FULL_PERCENT
+        self._valve = Valve(FULL_PERCENT)
+        self._shares: dict[str, float] = {}
 
     @property
     def state(self) -> KnobState:
@@ -54,22 +54,47 @@ class Knob:
         """
         self.rate_percent = percent
         engine = self._engine
-        if not engine.is_paced:
-            for lane in engine.lanes.values():
-                lane.throttle(percent / 100, self._clock_s())
-        elif percent >= FULL_PERCENT:
-            engine.valve = None
+        if engine.is_paced:
+            self._valve.percent = percent
+            self._shut()
         else:
-            valve = engine.valve = engine.valve or Valve(percent)
-            valve.percent = percent
-            # What is due and waits for a limit would otherwise leave for seconds.
-            for lane in engine.lanes.values():
-                for flight in lane.cull(valve.admits):
-                    engine.leave_out(flight)
-            for flight in engine.due_unloaded():
-                if not valve.admits(flight.shot):
-                    engine.leave_out(flight)
+            for name, lane in engine.lanes.items():
+                lane.throttle(percent / 100 * self._shares.get(name, 1.0), self._clock_s())
         self._turn_soon()
+
+    def narrow(self, target: str, share: float, reason: str, probes: int = 0) -> None:
+        """Send one target this share, 0 to 1, of what `set_rate` leaves.
+
+        reason: why the rest is shed. probes: so many more leave all the same.
+        """
+        engine = self._engine
+        is_less = share < self._shares.get(target, 1.0)
+        self._shares[target] = share
+        if engine.is_paced:
+            self._valve.narrow(target, share, reason)
+            self._valve.probes[target] = probes
+            self._shut(is_less=is_less)
+        else:
+            lane = engine.lanes[target]
+            lane.throttle(self.rate_percent / 100 * share, self._clock_s())
+            lane.probes = probes
+
+    def _shut(self, *, is_less: bool = True) -> None:
+        """Let the valve act, on what is due already as well if less is to leave."""
+        engine, valve = self._engine, self._valve
+        engine.valve = None if valve.is_open else valve
+        if engine.valve is None or not is_less:
+            return
+        # What is due and waits for a limit would otherwise leave for seconds. What waits for
+        # others goes first, the last of it before the first, so that none is let go here.
+        held = sorted(engine.held(), key=lambda flight: flight.place, reverse=True)
+        for flight in (*held, *engine.due_unloaded()):
+            refused = valve.refuses(flight.shot)
+            if refused is not None:
+                engine.leave_out(flight, refused)
+        for lane in engine.lanes.values():
+            for flight, reason in lane.cull(valve.refuses):
+                engine.leave_out(flight, reason)
 
     def pause(self) -> None:
         """Plan and send nothing more until `resume`; answers are still taken."""

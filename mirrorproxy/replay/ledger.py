@@ -7,8 +7,9 @@ unsent. What could not be read stands apart.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from mirrorproxy.outcome import LagCause
 from mirrorproxy.replay.histogram import Histogram
@@ -16,6 +17,22 @@ from mirrorproxy.replay.histogram import Histogram
 _PER_MS = 1000
 
 LAG_CAUSES: Sequence[LagCause] = ("order", "limit", "sender")
+
+
+MAX_EVENTS = 1000
+"""So many changes of what is sent are kept, the last ones."""
+
+
+class Turned(NamedTuple):
+    """One change of what a target is sent.
+
+    at_us: since 1970. percent: from then on, of what is due. reason: in words.
+    """
+
+    at_us: int
+    target: str
+    percent: float
+    reason: str
 
 
 class Ledger:
@@ -36,10 +53,15 @@ class Ledger:
         self.late = 0
         self.left_out: Counter[str] = Counter()
         self.cookies_removed = 0
+        # Requests that are no shots: for credentials, and shots sent again with another one.
+        self.token_requests: Counter[str] = Counter()
+        self.resent = 0
         self.status: Counter[int] = Counter()
         self.differing = 0
+        self.unordered: Counter[str] = Counter()
         self.lag_by_cause = {cause: Histogram() for cause in LAG_CAUSES}
         self.latency = Histogram()
+        self.events: deque[Turned] = deque(maxlen=MAX_EVENTS)
 
     @property
     def sent(self) -> int:
@@ -78,9 +100,13 @@ class Ledger:
             "shed": dict(self.shed),
             "unsent": self.unsent,
             "unreadable": self.unreadable,
+            "unordered": self.unordered.total(),
+            "token_requests": dict(self.token_requests),
+            "resent": self.resent,
             "status": self.status_classes(),
             "lag_ms": times(self.lag, 50, 99),
             "latency_ms": times(self.latency, 50, 90, 99),
+            "events": [event._asdict() for event in self.events],
             "balanced": self.is_balanced,
         }
 

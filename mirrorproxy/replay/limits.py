@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from mirrorproxy.rules.limits import BackoffLimits
+
 DEFAULT_CONCURRENCY = 256
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_MAX_LAG_S = 5.0
@@ -20,13 +22,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     rate: requests per second, None for no limit. concurrency: requests
     without an answer. timeout_s: from sending to the answer's last byte.
-    max_lag_s: what is overdue by more is shed, None sheds nothing.
+    max_lag_s: what is overdue by more is shed, None sheds nothing. max_shots,
+    max_duration_s: in all, None for no limit. ramp_s: over what time ever more is sent at
+    the start. backoff: at which signs less is sent, None at none.
     """
 
     rate: float | None = None
     concurrency: int = DEFAULT_CONCURRENCY
     timeout_s: float | None = DEFAULT_TIMEOUT_S
     max_lag_s: float | None = DEFAULT_MAX_LAG_S
+    max_shots: int | None = None
+    max_duration_s: float | None = None
+    ramp_s: float = 0.0
+    backoff: BackoffLimits | None = None
 
 
 class RateLimit:

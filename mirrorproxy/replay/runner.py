@@ -20,12 +20,17 @@ from mirrorproxy.http1.origin import Origin
 from mirrorproxy.http1.pool import Pool
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.remembered import Remembered
+from mirrorproxy.replay.credentials import Credentials
 from mirrorproxy.replay.engine import Engine
 from mirrorproxy.replay.flight import Flight
+from mirrorproxy.replay.governor import Governor
 from mirrorproxy.replay.intake import IntakeLike
 from mirrorproxy.replay.knob import Knob
+from mirrorproxy.replay.late_send import LateSender
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.limits import Limits
+from mirrorproxy.replay.order import Order
+from mirrorproxy.replay.tokens import NO_TOKEN
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.bodies import BodyError, read_body
 from mirrorproxy.sources.events import Unreadable
@@ -34,12 +39,19 @@ _BODY_READERS = 8
 """Threads, made when they are needed: a bucket answers each in tens of milliseconds."""
 
 
+def _say_nothing(_line: str) -> None:
+    """Take a line for nobody."""
+
+
 class Runner:
     """One replay; `run` it once, inside an event loop.
 
-    limits: by target. with_body: puts a body that lies apart into its shot, or
-    says why the shot cannot be sent. on_unreadable: hears of body objects that
-    cannot be read. drain_s: how long answers are waited for after `stop`.
+    limits: by target. order: of sessions, None to keep none. with_body: puts a
+    body that lies apart into its shot, or says why the shot cannot be sent.
+    on_unreadable: hears of body objects that cannot be read. drain_s: how long
+    answers are waited for after `stop`. credentials: fetches what shots want
+    that is only known when they are sent. say: takes a line about each change
+    that back-off makes.
     """
 
     def __init__(
@@ -49,12 +61,15 @@ class Runner:
         ledger: Ledger,
         *,
         speed: float,
+        order: Order | None = None,
         with_body: Callable[[Shot, bytes], Shot | str],
         report: Callable[[Outcome], None] | None,
         on_unreadable: Callable[[Unreadable], None],
         drain_s: float,
         tls: ssl.SSLContext | None = None,
         delay_s: float | None = None,
+        credentials: Credentials | None = None,
+        say: Callable[[str], None] = _say_nothing,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._with_body = with_body
@@ -71,20 +86,31 @@ class Runner:
         self._stops = 0
         self._error: Exception | None = None
         self._readers = ThreadPoolExecutor(_BODY_READERS, thread_name_prefix="bodies")
+        now_us = wall_us() - time.monotonic_ns() // 1000
         self.engine = Engine(
             intake,
             limits,
             ledger,
             speed=speed,
+            order=order,
             clock_s=time.monotonic,
-            wall_us=wall_us() - time.monotonic_ns() // 1000,
+            wall_us=now_us,
             send=self._send,
             load=self._load,
             report=report,
             wake=self._wake,
             delay_s=delay_s,
         )
+        self._late = LateSender(
+            credentials, self.engine, ledger, self._request, clock_s=time.monotonic
+        )
         self.knob = Knob(self.engine, time.monotonic, self._turn_soon, self.stop)
+        self.governor: Governor | None = None
+        if Governor.is_needed(limits):
+            self.governor = Governor(
+                limits, self.engine.lanes, self.knob, ledger, wall_us=now_us, say=say
+            )
+            self.engine.look = self.governor.look
 
     async def run(self) -> None:
         """Replay until everything has its outcome.
@@ -97,6 +123,7 @@ class Runner:
             await self._over
         finally:
             self.engine.close()
+            self._late.close()
             if self._next_turn is not None:
                 self._next_turn.cancel()
             await self._pool.close()
@@ -153,19 +180,37 @@ class Runner:
 
     def _send(self, flight: Flight, timeout_s: float | None) -> None:
         shot = flight.shot
+        if shot.wants:
+            self._late.send(flight, timeout_s)
+        else:
+            self._request(flight, flight.head, shot.body, timeout_s)
+
+    def _request(self, flight: Flight, head: bytes, body: bytes, timeout_s: float | None) -> None:
+        shot = flight.shot
         origin = self._origins.get(shot.origin)
         if origin is None:
             origin = self._origins[shot.origin] = Origin(*shot.origin)
         self._pool.request(
-            origin,
-            self._methods[shot.method],
-            flight.head,
-            shot.body,
-            flight,
-            timeout_s=timeout_s,
+            origin, self._methods[shot.method], head, body, flight, timeout_s=timeout_s
         )
 
     def _load(self, flight: Flight) -> None:
+        if flight.shot.wants:
+            self._late.prepare(flight, self._prepared)
+        else:
+            self._load_body(flight)
+
+    def _prepared(self, flight: Flight, is_had: bool) -> None:
+        if not is_had:
+            self.engine.refused(flight, NO_TOKEN)
+        elif flight.shot.body_ref is not None:
+            self._load_body(flight)
+            return
+        else:
+            self.engine.loaded(flight, flight.shot)
+        self._check()
+
+    def _load_body(self, flight: Flight) -> None:
         shot = flight.shot
         reading = self._readers.submit(read_body, flight.source, shot.body_ref or "")
 

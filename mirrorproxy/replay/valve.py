@@ -1,4 +1,5 @@
-"""The valve: which of the shots that are due still leave when the rate is turned down.
+"""The valve: which of the shots that are due still leave when the rate is turned down,
+by hand for all targets, or by back-off for one.
 
 Pure. Whole sessions are left out, by a hash, so that what does leave keeps its
 order and production's pace; every worker of a fleet leaves out the same ones.
@@ -13,6 +14,12 @@ from mirrorproxy.shot import Shot
 RATE = "rate"
 """Why the ledger says that such a shot was shed."""
 
+BACKOFF = "backoff"
+RAMP = "ramp"
+"""Why it says so when the target was backed off from, or sent ever more from the start."""
+
+FULL_PERCENT = 100.0
+
 SALT = "mirrorproxy live rate"
 """The valve's own: with the salt of sampling, half of a 50 % sample would be all of it."""
 
@@ -26,15 +33,54 @@ _WINDOW_SHOTS = 4096
 
 
 class Valve:
-    """Admits a share of shots. percent: 0 to 100, may be set at any time."""
+    """Admits a share of shots.
+
+    percent: 0 to 100, of all; may be set at any time, as may what `narrow` says of a target.
+    """
 
     def __init__(self, percent: float) -> None:
         self.percent = percent
+        self.probes: dict[str, int] = {}
+        self._narrowed: dict[str, tuple[float, str]] = {}
         self._shots_by_session: dict[str, int] = {}
         self._shots = 0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether everything is admitted."""
+        return self.percent >= FULL_PERCENT and not self._narrowed
+
+    def narrow(self, target: str, share: float, reason: str) -> None:
+        """Admit a share, 0 to 1, of what `percent` leaves of one target.
+
+        reason: why the ledger says that the rest was shed.
+        """
+        if share >= 1:
+            self._narrowed.pop(target, None)
+        else:
+            self._narrowed[target] = share, reason
+
     def admits(self, shot: Shot) -> bool:
         """Return whether a shot that is due may leave."""
+        return self.refuses(shot) is None
+
+    def refuses(self, shot: Shot) -> str | None:
+        """Return why a shot that is due may not leave, None if it may."""
+        narrowed = self._narrowed.get(shot.target)
+        if narrowed is None and self.percent >= FULL_PERCENT:
+            return None
+        place = self._place(shot)
+        if place >= self.percent:
+            return RATE
+        if narrowed is None or place < self.percent * narrowed[0]:
+            return None
+        if probes := self.probes.get(shot.target):
+            self.probes[shot.target] = probes - 1
+            return None
+        return narrowed[1]
+
+    def _place(self, shot: Shot) -> float:
+        """Return from which percent on the shot is admitted."""
         session = shot.session
         count = self._shots_by_session.get(session, 0) + 1
         self._shots_by_session[session] = count
@@ -46,7 +92,7 @@ class Valve:
         if shot.copy:
             # Each copy is a session of its own.
             key = f"{key}/{shot.copy}"
-        return fraction(key, SALT) * 100 < self.percent
+        return fraction(key, SALT) * 100
 
     def _forget(self) -> None:
         """Halve all counts, so that they follow the traffic and take a bounded memory."""

@@ -28,6 +28,9 @@ class WorkerLedger(msgspec.Struct, frozen=True, kw_only=True):
     shed: dict[str, Count]
     unsent: Count
     unreadable: Count = 0
+    unordered: Count = 0
+    token_requests: dict[str, Count] = {}
+    resent: Count = 0
     status: dict[str, Count] = {}
     lag_ms: dict[str, float | None] = {}
     latency_ms: dict[str, float | None] = {}
@@ -104,8 +107,10 @@ _NUMBERS = (
     "answered",
     "unsent",
     "unreadable",
+    "unordered",
+    "resent",
 )
-_COUNTS = ("skipped", "failed", "shed", "status")
+_COUNTS = ("skipped", "failed", "shed", "token_requests", "status")
 _TIMES = ("lag_ms", "latency_ms")
 
 

@@ -6,23 +6,29 @@ plain values, the ledger as `--json` prints it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mirrorproxy.marks import parse_fingerprint
 from mirrorproxy.report.printable import printable
 from mirrorproxy.units import format_duration
 
 SHOWN_UNREADABLE = 20
+SHOWN_SHARED = 5
 
 _HINTS = {
     "no credential": "requests with a sealed credential need another one for the target: "
     "--auth-env NAME, or auth: in the rules (auth: none leaves it out); one in a body needs a "
     "table",
+    "no token": "their credentials could not be had; the warnings above say why "
+    "(docs/credentials.md)",
     "no rule": "no rule takes these; defaults: {unmatched: send} sends them too",
     "replayed traffic": "these were sent by a replay, and are never sent again",
     "omitted": "their bodies could not be sealed in place, so they were not recorded",
     "no body in log": "an access log holds no bodies; send: {without_body: true} in the rule sends "
     "them without",
+    "unsafe method": "the target takes safe_methods_only",
     "truncated": "their bodies passed the capture limit, so they were cut",
 }
 
@@ -33,7 +39,8 @@ class Details(NamedTuple):
     seconds: how long the replay took, None where several are added up.
     lag_by_cause: cause -> the ledger's form of percentiles, in milliseconds.
     left_out: target -> exchanges that were sent to other targets only, for want
-    of a credential.
+    of a credential or of a safe method. shared: session key -> shots that went
+    without order, as the key is no single user's.
     """
 
     seconds: float | None
@@ -42,20 +49,16 @@ class Details(NamedTuple):
     cookies_removed: int
     lag_by_cause: Mapping[str, Mapping[str, float | None]]
     left_out: Mapping[str, int]
+    shared: Mapping[str, int]
 
 
-NO_DETAILS = Details(None, 0, 0, 0, {}, {})
+NO_DETAILS = Details(None, 0, 0, 0, {}, {}, {})
 
 
 def summary_lines(ledger: Mapping[str, Any], details: Details) -> list[str]:
     """Return the summary, one line after the other, without line ends."""
     rows = [
-        (
-            "exchanges",
-            f"{ledger['read']:,} read = {ledger['duplicates']:,} duplicates + "
-            f"{sum(ledger['skipped'].values()):,} skipped + {ledger['selected']:,} selected",
-        ),
-        ("skipped", _counts(ledger["skipped"])),
+        *_exchange_rows(ledger),
         (
             "shots",
             f"{ledger['planned']:,} planned = {ledger['answered']:,} answered + "
@@ -67,20 +70,44 @@ def summary_lines(ledger: Mapping[str, Any], details: Details) -> list[str]:
         ("shed", _counts(ledger["shed"])),
         ("latency", _times(ledger["latency_ms"])),
         ("lag", _lag(ledger["lag_ms"], details.lag_by_cause)),
+        ("order", _unordered(ledger["unordered"], details.shared)),
         ("late", f"{details.late:,} came behind their turn" if details.late else ""),
         ("cookies", _cookies(details.cookies_removed)),
         ("left out", _counts(details.left_out)),
+        ("tokens", _tokens(ledger)),
         ("unreadable", f"{ledger['unreadable']:,}" if ledger["unreadable"] else ""),
         ("ledger", "balanced" if ledger["balanced"] else "DOES NOT BALANCE"),
         ("took", "" if details.seconds is None else format_duration(details.seconds)),
     ]
     lines = [f"{name:<11} {text}" for name, text in rows if text]
-    lines += [
-        f"hint: {reason}: {_HINTS[reason]}" for reason in ledger["skipped"] if reason in _HINTS
+    return [*lines, *_hints(ledger)]
+
+
+def exchange_lines(ledger: Mapping[str, Any]) -> list[str]:
+    """Return what became of the exchanges alone, with the hints to that."""
+    return [f"{name:<11} {text}" for name, text in _exchange_rows(ledger) if text] + _hints(ledger)
+
+
+def _exchange_rows(ledger: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (
+            "exchanges",
+            f"{ledger['read']:,} read = {ledger['duplicates']:,} duplicates + "
+            f"{sum(ledger['skipped'].values()):,} skipped + {ledger['selected']:,} selected",
+        ),
+        ("skipped", _counts(ledger["skipped"])),
+    ]
+
+
+def _hints(ledger: Mapping[str, Any]) -> list[str]:
+    hints = [
+        f"hint: {reason}: {_HINTS[reason]}"
+        for reason in (*ledger["skipped"], *ledger["shed"])
+        if reason in _HINTS
     ]
     if not ledger["read"]:
-        lines.append(f"hint: {nothing_read(is_damaged=bool(ledger['unreadable']))}")
-    return lines
+        hints.append(f"hint: {nothing_read(is_damaged=bool(ledger['unreadable']))}")
+    return hints
 
 
 def nothing_read(*, is_damaged: bool) -> str:
@@ -147,6 +174,34 @@ def _lag(
 
 def _cookies(removed: int) -> str:
     return f"{removed:,} taken out: sealed, without a replacement" if removed else ""
+
+
+def _unordered(shots: int, shared: Mapping[str, int]) -> str:
+    if not shots:
+        return ""
+    most = sorted(shared.items(), key=lambda item: (-item[1], item[0]))[:SHOWN_SHARED]
+    keys = ", ".join(f"{session_name(key)} {count:,}" for key, count in most)
+    more = f", and {len(shared) - len(most):,} more" if len(shared) > len(most) else ""
+    return f"{shots:,} went without: more than one user's ({keys}{more})"
+
+
+def session_name(key: str) -> str:
+    """Return what a session is called where it may be read by anybody.
+
+    A fingerprint or an address as it is; of what may be a user's own value a hash.
+    """
+    key = key.partition("\0")[0]
+    if key.startswith("client:") or parse_fingerprint(key):
+        return printable(key)
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=4)
+    return f"session {digest.hexdigest()}"
+
+
+def _tokens(ledger: Mapping[str, Any]) -> str:
+    counts = _counts(ledger.get("token_requests", {}))
+    resent = ledger.get("resent", 0)
+    again = f"{resent:,} shots sent again with a fresh one" if resent else ""
+    return "; ".join(text for text in (counts, again) if text)
 
 
 def _ms(value: float | None) -> str:

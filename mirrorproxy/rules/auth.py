@@ -1,52 +1,26 @@
-"""Credentials: what takes the place of a sealed one, per target.
+"""Credentials: which entry of a target's ``auth`` speaks for which credential.
 
-Pure: tables are read before, values come expanded. Decides what to use;
-`unseal` puts it in. Values never appear in errors.
+Pure. Decides what to use: `offers` what is known beforehand, `late` what is fetched;
+`unseal` puts it in.
 """
 
 from __future__ import annotations
 
-import base64
-import functools
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-import msgspec
 from msgspec import UNSET
 
-from mirrorproxy.marks import mark_of
 from mirrorproxy.record import Credential, Exchange
+from mirrorproxy.rules.late import LATE, Source, compile_late
 from mirrorproxy.rules.match import compile_presence
+from mirrorproxy.rules.offers import Offer, ReadTable, Replacement, claim_texts, compile_static
 from mirrorproxy.rules.patterns import Fault, KeyPath, Kind, compile_patterns
-from mirrorproxy.rules.schema import AuthEntry, Basic, Table, Use, When
+from mirrorproxy.rules.schema import AuthEntry, When
+from mirrorproxy.rules.schema_auth import Use
 
-Entries = Mapping[str, str | Basic]
-ReadTable = Callable[[str, KeyPath], Entries]
-"""Reads the table file that a rule file names; raises an error of its own."""
-
-_NO_VALUES: Mapping[str, str] = {}
-_NO_HEADERS: Mapping[str, tuple[str, str]] = {}
-_REMEMBERED = 4096
-TABLE_KEYS = "fingerprint, subject, user or claim:<name>"
-
-
-class Replacement(NamedTuple):
-    """What to put in the place of an exchange's credentials.
-
-    values: the bare value for a mark, braces included, wherever it stands.
-    headers: to set, by their names in lower case. removed: names, in lower
-    case, of other headers to take out. anonymous: every sealed header and cookie is
-    taken out too.
-    """
-
-    values: Mapping[str, str] = _NO_VALUES
-    headers: Mapping[str, tuple[str, str]] = _NO_HEADERS
-    removed: frozenset[str] = frozenset()
-    anonymous: bool = False
-
-
-Offer = Callable[[Sequence[Credential]], Replacement | None]
+_PLACES = frozenset({"header", "query"})
+_STATIC = ("bearer", "basic", "headers", "query", "table")
 
 
 class _Entry(NamedTuple):
@@ -57,20 +31,38 @@ class _Entry(NamedTuple):
 
 
 class Auth:
-    """A target's ``auth``, ready to use."""
+    """A target's ``auth``, ready to use.
 
-    def __init__(self, entries: Sequence[_Entry]) -> None:
+    sources: what fetches the values that are not known beforehand.
+    """
+
+    def __init__(self, entries: Sequence[_Entry], sources: Sequence[Source] = ()) -> None:
         self._entries = entries
+        self.sources = sources
 
     def replacement(self, exchange: Exchange) -> Replacement | None:
-        """Return what the first entry that fits offers, or None if none does."""
+        """Return what the first entry that fits offers for each credential, None if none does."""
+        left: Sequence[Credential] = exchange.credentials
+        found: Replacement | None = None
         for entry in self._entries:
             if entry.service is not None and not entry.service(exchange.service):
                 continue
-            fitting = [one for one in exchange.credentials if entry.fits(one)]
-            if (fitting or not entry.is_narrowed) and (found := entry.offer(fitting)):
-                return found
-        return None
+            fitting = [one for one in left if entry.fits(one)]
+            if not fitting and (entry.is_narrowed or found is not None):
+                continue
+            offered = entry.offer(fitting, exchange)
+            if offered is None:
+                continue
+            # Who is somebody by one entry is not made nobody by another.
+            if offered.anonymous:
+                if found is None:
+                    return offered
+                continue
+            found = offered if found is None else found.joined(offered)
+            left = [one for one in left if not found.covers(one)]
+            if not left:
+                break
+        return found
 
 
 def compile_auth(
@@ -79,18 +71,27 @@ def compile_auth(
     """Return a target's ``auth`` ready to use. Raises Fault."""
     if isinstance(auth, str):
         return Auth([_Entry(None, False, lambda _credential: True, _anonymous)])
-    return Auth(
-        [_compile_entry(entry, (*at, index), read_table) for index, entry in enumerate(auth)]
-    )
+    entries: list[_Entry] = []
+    sources: list[Source] = []
+    for index, one in enumerate(auth):
+        entry, source = _compile_entry(one, (*at, index), read_table)
+        entries.append(entry)
+        if source is not None:
+            sources.append(source)
+    return Auth(entries, sources)
 
 
-def _compile_entry(entry: AuthEntry, at: KeyPath, read_table: ReadTable) -> _Entry:
+def _compile_entry(
+    entry: AuthEntry, at: KeyPath, read_table: ReadTable
+) -> tuple[_Entry, Source | None]:
     when = When() if entry.when is UNSET else entry.when
     use = entry.use
     # A table names each secret that it replaces. Anything else speaks for the user of the
     # request: not for a cookie or a login's body, unless the entry says so.
     is_table = isinstance(use, Use) and use.table is not UNSET
-    places = None if is_table or isinstance(use, str) else frozenset({"header", "query"})
+    places = None if is_table or isinstance(use, str) else _PLACES
+    if isinstance(use, Use) and use.login is not UNSET and use.login.cookie is not UNSET:
+        places = _PLACES | {"cookie"}
     fits, narrowed = _compile_when(when, places, (*at, "when"))
     service = (
         None
@@ -98,8 +99,10 @@ def _compile_entry(entry: AuthEntry, at: KeyPath, read_table: ReadTable) -> _Ent
         else compile_patterns(when.service, Kind.TEXT, (*at, "when", "service"))
     )
     if isinstance(use, str):
-        return _Entry(service, narrowed, fits, _anonymous)
-    return _Entry(service, True, fits, _compile_use(use, (*at, "use"), read_table))
+        return _Entry(service, narrowed, fits, _anonymous), None
+    is_named = when.name is not UNSET
+    offer, source = _compile_use(use, (*at, "use"), read_table, is_named=is_named)
+    return _Entry(service, True, fits, offer), source
 
 
 def _compile_when(
@@ -142,177 +145,22 @@ def _claim(name: str, test: Callable[[list[str]], bool]) -> Callable[[Credential
     return lambda credential: test(claim_texts(credential, name))
 
 
-def claim_texts(credential: Credential, name: str) -> list[str]:
-    """Return a claim as text, each item of a list apart; [] if there is none."""
-    claim = credential.claims.get(name)
-    if claim is None:
-        return []
-    items = claim if isinstance(claim, list) else [claim]
-    return [item if isinstance(item, str) else msgspec.json.encode(item).decode() for item in items]
-
-
 _ANONYMOUS = Replacement(
     removed=frozenset({"authorization", "proxy-authorization"}), anonymous=True
 )
 
 
-def _anonymous(_credentials: Sequence[Credential]) -> Replacement:
+def _anonymous(_credentials: Sequence[Credential], _exchange: Exchange) -> Replacement:
     return _ANONYMOUS
 
 
-def _compile_use(use: Use, at: KeyPath, read_table: ReadTable) -> Offer:
-    given = [
-        key for key in ("bearer", "basic", "headers", "table") if getattr(use, key) is not UNSET
-    ]
-    if len(given) != 1:
-        raise Fault("expected exactly one of bearer, basic, headers and table", at)
-    if use.bearer is not UNSET:
-        token = checked(use.bearer, (*at, "bearer"))
-        return _header_offer((("Authorization", f"Bearer {token}"),), token)
-    if use.basic is not UNSET:
-        value = basic_value(use.basic, (*at, "basic"))
-        return _header_offer((("Authorization", f"Basic {value}"),), None)
-    if use.headers is not UNSET:
-        if not use.headers:
-            raise Fault("names no header", (*at, "headers"))
-        for name, value in use.headers.items():
-            checked_header(name, value, (*at, "headers", name))
-        return _header_offer(tuple(use.headers.items()), None)
-    assert use.table is not UNSET  # noqa: S101 - the one that is left
-    return _compile_table(use.table, (*at, "table"), read_table)
-
-
-def _header_offer(headers: Sequence[tuple[str, str]], token: str | None) -> Offer:
-    """Return an offer of headers; a bare token also replaces the same secret elsewhere."""
-    given = {name.lower(): (name, value) for name, value in headers}
-
-    def replacement(place: str, name: str, fingerprint: str) -> Replacement:
-        values = {mark_of(fingerprint): token} if token is not None else _NO_VALUES
-        if place != "header" and token is not None:
-            return Replacement(values)
-        lower = name.lower()
-        is_removed = place == "header" and lower not in given
-        return Replacement(values, given, frozenset({lower} if is_removed else ()))
-
-    remembered = functools.lru_cache(_REMEMBERED)(replacement)  # users come again
-
-    def offer(credentials: Sequence[Credential]) -> Replacement:
-        chosen = credentials[0]
-        return remembered(chosen.place, chosen.name, chosen.fingerprint)
-
-    return offer
-
-
-def _compile_table(table: Table, at: KeyPath, read_table: ReadTable) -> Offer:
-    by = table.by
-    if by not in ("fingerprint", "subject", "user") and not re.fullmatch(r"claim:\S+", by):
-        raise Fault(f"expected {TABLE_KEYS}", (*at, "by"))
-    if (table.file is UNSET) == (table.entries is UNSET):
-        raise Fault("expected either file or entries", at)
-    place = (*at, "entries")
-    if table.file is not UNSET:
-        place = (*at, "file")
-        entries = read_table(table.file, place)
-    else:
-        assert table.entries is not UNSET  # noqa: S101 - one of them is given
-        entries = table.entries
-    known = {
-        _bare(key) if by in ("fingerprint", "subject") else key: _table_value(
-            value, (*place, key) if table.file is UNSET else place
-        )
-        for key, value in entries.items()
-    }
-    return _table_offer(known, _table_key(by))
-
-
-def _bare(fingerprint: str) -> str:
-    return fingerprint.removeprefix("{").removesuffix("}")
-
-
-def _table_key(by: str) -> Callable[[Credential], list[str]]:
-    if by.startswith("claim:"):
-        name = by.removeprefix("claim:")
-        return lambda credential: claim_texts(credential, name)
-
-    def key(credential: Credential) -> list[str]:
-        value = getattr(credential, by)
-        return [] if value is None else [value]
-
-    return key
-
-
-class _Value(NamedTuple):
-    """One entry of a table. basic: what stands after ``Basic``, if it can be said."""
-
-    bare: str | None
-    basic: str
-
-
-def _table_value(value: str | Basic, at: KeyPath) -> _Value:
-    if isinstance(value, Basic):
-        return _Value(None, basic_value(value, at))
-    checked(value, at)
-    encoded = base64.b64encode(value.encode()).decode() if ":" in value else value
-    return _Value(value, encoded)
-
-
-def _table_offer(known: Mapping[str, _Value], keys: Callable[[Credential], list[str]]) -> Offer:
-    def offer(credentials: Sequence[Credential]) -> Replacement | None:
-        values: dict[str, str] = {}
-        headers: dict[str, tuple[str, str]] = {}
-        for credential in credentials:
-            found = next((known[key] for key in keys(credential) if key in known), None)
-            if found is None:
-                continue
-            is_header = credential.place == "header"
-            if found.bare is None:
-                if not is_header:
-                    continue
-                headers[credential.name.lower()] = (credential.name, f"Basic {found.basic}")
-            elif is_header and (credential.scheme or "").lower() == "basic":
-                values[mark_of(credential.fingerprint)] = found.basic
-            else:
-                values[mark_of(credential.fingerprint)] = found.bare
-        return Replacement(values, headers) if values or headers else None
-
-    return offer
-
-
-def basic_value(basic: Basic, at: KeyPath) -> str:
-    """Return what stands after ``Basic`` (RFC 7617). Raises Fault for a colon in the user."""
-    if ":" in basic.user:
-        raise Fault("the user of Basic must not hold a colon", (*at, "user"))
-    return base64.b64encode(f"{basic.user}:{basic.password}".encode()).decode()
-
-
-def checked(value: str, at: KeyPath) -> str:
-    """Return a secret that can stand in a header. Raises Fault, without the value."""
-    if not value:
-        raise Fault("is empty", at)
-    if value != value.strip() or any(ord(c) < 0x20 or ord(c) > 0xFF or c == "\x7f" for c in value):
-        raise Fault("holds a character that a header can't, or a space around it", at)
-    return value
-
-
-_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-_RESERVED = frozenset(
-    {
-        "connection",
-        "content-length",
-        "host",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-        "x-mirrorproxy-replay",
-    }
-)
-
-
-def checked_header(name: str, value: str, at: KeyPath) -> None:
-    """Raise Fault if a header can't be set by a rule: bad name or value, framing, Host."""
-    if not name or not _TOKEN.issuperset(name):
-        raise Fault("not a header name", at)
-    if name.lower() in _RESERVED:
-        raise Fault("this header is not for rules to set (for Host: rewrite.host)", at)
-    if value:
-        checked(value, at)
+def _compile_use(
+    use: Use, at: KeyPath, read_table: ReadTable, *, is_named: bool
+) -> tuple[Offer, Source | None]:
+    given = {key for key in (*_STATIC, *LATE) if getattr(use, key) is not UNSET}
+    # Both are set at once: some want an API key in a header and a client's name in the query.
+    if len(given) != 1 and given != {"headers", "query"}:
+        raise Fault(f"expected exactly one of {', '.join((*_STATIC, *LATE))}", at)
+    if given.isdisjoint(LATE):
+        return compile_static(use, at, read_table), None
+    return compile_late(use, at, read_table, is_named=is_named)

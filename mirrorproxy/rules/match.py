@@ -13,6 +13,14 @@ from typing import NamedTuple
 from msgspec import UNSET, UnsetType
 
 from mirrorproxy.record import Exchange
+from mirrorproxy.rules.conditions import (
+    client_test,
+    content_type_test,
+    credential_test,
+    json_test,
+    size_test,
+    time_test,
+)
 from mirrorproxy.rules.facts import Facts
 from mirrorproxy.rules.patterns import (
     Fault,
@@ -24,7 +32,10 @@ from mirrorproxy.rules.patterns import (
     fold,
     literal_prefix,
 )
-from mirrorproxy.rules.schema import Match, Patterns, Presence
+from mirrorproxy.rules.presence import compile_presence
+from mirrorproxy.rules.schema import Match, Patterns
+
+__all__ = ["Matcher", "compile_match", "compile_presence", "matches"]
 
 FactsTest = Callable[[Facts], bool]
 
@@ -88,10 +99,24 @@ def compile_match(match: Match | UnsetType, at: KeyPath = ()) -> Matcher:
     if match.query is not UNSET:
         for name, wanted in match.query.items():
             tests.append(_query(name, compile_presence(wanted, (*at, "query", name))))
+    if match.time is not UNSET:
+        tests.append(time_test(match.time, (*at, "time")))
+    if match.size is not UNSET:
+        tests.append(size_test(match.size, (*at, "size")))
+    if match.content_type is not UNSET:
+        tests.append(content_type_test(match.content_type, (*at, "content_type")))
+    if match.client is not UNSET:
+        tests.append(client_test(match.client, (*at, "client")))
+    if match.credential is not UNSET:
+        tests.append(credential_test(match.credential, (*at, "credential")))
     # The dearest come last: a path may need a regular expression.
     if match.path is not UNSET and not _is_prefix_alone(match.path):
         tests.append(_path(compile_patterns(match.path, Kind.PATH, (*at, "path"))))
     tests += _combined(match, at)
+    # A body may have to be read from a file first.
+    if match.json is not UNSET:
+        for path, wanted in match.json.items():
+            tests.append(json_test(path, wanted, (*at, "json", path)))
     return Matcher(
         services,
         frozenset(method.upper() for method in methods) if methods is not None else None,
@@ -150,16 +175,6 @@ def _header(name: str, test: Callable[[list[str]], bool]) -> FactsTest:
 
 def _query(name: str, test: Callable[[list[str]], bool]) -> FactsTest:
     return lambda facts: test(facts.query.get(name, []))
-
-
-def compile_presence(wanted: Presence, at: KeyPath) -> Callable[[list[str]], bool]:
-    """Return a test on the values of one name: there, not there, or one of them fits."""
-    if wanted is True:
-        return bool
-    if wanted is False:
-        return lambda values: not values
-    test = compile_patterns(wanted, Kind.TEXT, at)
-    return lambda values: bool(values) and any(test(value) for value in values)
 
 
 def _status(wanted: int | str | list[int | str], at: KeyPath) -> FactsTest:

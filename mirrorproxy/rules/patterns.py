@@ -121,7 +121,8 @@ def fold(text: str, kind: Kind) -> str:
 def _compile_one(pattern: str | Regex, kind: Kind, at: KeyPath) -> Test:
     if isinstance(pattern, Regex):
         prefix = "(?i)" if kind is Kind.FOLDED else ""
-        return _searching(compile_regex(prefix + pattern.regex, (*at, "regex")))
+        compiled = compile_regex(prefix + pattern.regex, (*at, "regex"))
+        return _searching(compiled, fold(literal_start(pattern.regex), kind))
     glob = fold(pattern, kind)
     if not glob:
         raise Fault("an empty pattern", at)
@@ -136,9 +137,9 @@ def _compile_one(pattern: str | Regex, kind: Kind, at: KeyPath) -> Test:
     return lambda text: piece in text and search(text.encode("utf-8", "replace")) is not None
 
 
-def _searching(compiled: Compiled) -> Test:
+def _searching(compiled: Compiled, piece: str) -> Test:
     search = compiled.search
-    return lambda text: search(text.encode("utf-8", "replace")) is not None
+    return lambda text: piece in text and search(text.encode("utf-8", "replace")) is not None
 
 
 def _simple_path(glob: str) -> Test | None:
@@ -196,11 +197,31 @@ def literal_prefix(pattern: str | Regex) -> str:
 
 
 def _regex_prefix(text: str) -> str:
-    if not text.startswith("^") or "|" in text:
+    return literal_start(text) if text.startswith("^") else ""
+
+
+def literal_start(text: str) -> str:
+    """Return what stands, or for ``^`` begins, every text in which a regular expression is found.
+
+    "" if that is unknown: only what a pattern begins with is looked at.
+    """
+    start = 1 if text.startswith("^") else 0
+    if "|" in text and ("[" in text or "\\" in text or _has_bare_choice(text)):
         return ""
-    end = next((at for at, char in enumerate(text[1:], 1) if char in _META), len(text))
+    end = next((at for at, char in enumerate(text[start:], start) if char in _META), len(text))
     # A quantifier may make the character before it optional.
-    return text[1 : end - 1] if text[end : end + 1] in ("*", "?", "{") else text[1:end]
+    is_optional = text[end : end + 1] in ("*", "?", "{")
+    return text[start : max(end - 1, start) if is_optional else end]
+
+
+def _has_bare_choice(text: str) -> bool:
+    """Tell whether a choice stands outside of all groups; there is no class and no escape."""
+    depth = 0
+    for char in text:
+        depth += (char == "(") - (char == ")")
+        if char == "|" and depth == 0:
+            return True
+    return False
 
 
 def compile_template(text: str, groups: int, at: KeyPath) -> Callable[[_Match], bytes]:

@@ -14,9 +14,12 @@ from mirrorproxy.codec import body_of
 from mirrorproxy.headers import REPLAY_HEADER, first
 from mirrorproxy.marks import contains_mark
 from mirrorproxy.record import BODY_NOT_LOGGED, Exchange, Request
-from mirrorproxy.rules.facts import Facts
+from mirrorproxy.rules.bodies import Moment
+from mirrorproxy.rules.coding import CannotRewriteError, NotSentError
+from mirrorproxy.rules.facts import BodyUnreadError, Facts, ReadBody
 from mirrorproxy.rules.heads import Head, Header, is_any_sealed, pairs_of, set_header, value_of
-from mirrorproxy.rules.rewrite import KEEP
+from mirrorproxy.rules.offers import Replacement
+from mirrorproxy.rules.rewrite import BodyChange, Rewriter
 from mirrorproxy.rules.ruleset import CompiledTarget, Decision, RuleSet
 from mirrorproxy.rules.unseal import (
     Parts,
@@ -24,10 +27,11 @@ from mirrorproxy.rules.unseal import (
     holds_sealed,
     may_hold_mark,
     put_in,
+    wanted_in,
     without_sealed_cookies,
 )
 from mirrorproxy.sampling import copies
-from mirrorproxy.shot import Shot
+from mirrorproxy.shot import Shot, Want
 
 SKIP_RULE = "rule"
 SKIP_NO_RULE = "no rule"
@@ -38,6 +42,14 @@ SKIP_NO_BODY = "no body in log"
 SKIP_REPLAYED = "replayed traffic"
 SKIP_UPGRADE = "upgrade"
 SKIP_NO_CREDENTIAL = "no credential"
+SKIP_UNREADABLE = "body unreadable"
+"""A rule looks at the body, and the object that holds it cannot be read."""
+SKIP_UNSAFE = "unsafe method"
+
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+"""RFC 9110, 9.2.1: nothing is asked for but reading."""
+
+_OVERRIDES = frozenset(("x-http-method-override", "x-http-method", "x-method-override"))
 
 USER_AGENT = f"mirrorproxy/{__version__}"
 
@@ -56,18 +68,32 @@ class Plan(NamedTuple):
     left_out: tuple[tuple[str, str], ...] = ()
 
 
-def plan(exchange: Exchange, rules: RuleSet, seed: str, run: str) -> Plan:
+def plan(
+    exchange: Exchange,
+    rules: RuleSet,
+    seed: str,
+    run: str,
+    *,
+    read_body: ReadBody | None = None,
+    offset_us: int | None = None,
+) -> Plan:
     """Return the shots for an exchange.
 
     seed: the run's, for sampling by session; workers of one fleet share it.
-    run: the run's id, for the header that marks every shot.
+    run: the run's id, for the header that marks every shot and for fresh values.
+    read_body: for rules that match on bodies that lie apart; without it such a
+    request has none. offset_us: how much later it is sent than it was captured;
+    without it times are not shifted.
     Raises codec.MalformedRecord if the body in the record cannot be decoded.
     """
     head = Head(exchange.request.headers)
     if refusal := _refusal(exchange, head):
         return Plan(None, skipped=refusal)
-    facts = Facts(exchange)
-    decision = rules.decide(exchange, facts)
+    facts = Facts(exchange, read_body)
+    try:
+        decision = rules.decide(exchange, facts)
+    except BodyUnreadError:
+        return Plan(None, skipped=SKIP_UNREADABLE)
     if not decision.targets:
         reason = SKIP_NO_RULE if decision.rule is None else SKIP_RULE
         return Plan(decision.rule, skipped=reason)
@@ -82,19 +108,19 @@ def plan(exchange: Exchange, rules: RuleSet, seed: str, run: str) -> Plan:
             return Plan(decision.rule, skipped=SKIP_SAMPLED)
     body = body_of(exchange.request)
     parts = Parts(facts.path, facts.query_text, head.sent, body, may_hold_mark(body))
-    mark = (REPLAY_HEADER, f"{run}/{exchange.id}")
+    moment = Moment(run, 0, exchange.started_us, offset_us)
     shots: list[Shot] = []
     left_out: list[tuple[str, str]] = []
     for target in decision.targets:
-        shot = _shot(exchange, parts, decision, target, session, mark)
-        if shot is None:
-            left_out.append((target.name, SKIP_NO_CREDENTIAL))
+        if target.safe_methods_only and not _is_safe(exchange.request):
+            left_out.append((target.name, SKIP_UNSAFE))
             continue
-        shots.append(shot)
-        if count > 1:
-            shots += [msgspec.structs.replace(shot, copy=copy) for copy in range(1, count)]
+        try:
+            shots += _shots(exchange, parts, decision, target, session, moment, count)
+        except NotSentError as error:
+            left_out.append((target.name, error.reason))
     if not shots:
-        return Plan(decision.rule, (), SKIP_NO_CREDENTIAL, tuple(left_out))
+        return Plan(decision.rule, (), _foremost(left_out), tuple(left_out))
     return Plan(decision.rule, tuple(shots), None, tuple(left_out))
 
 
@@ -112,38 +138,109 @@ def _refusal(exchange: Exchange, head: Head) -> str | None:
     return None
 
 
+def _shots(
+    exchange: Exchange,
+    parts: Parts,
+    decision: Decision,
+    target: CompiledTarget,
+    session: str,
+    moment: Moment,
+    count: int,
+) -> list[Shot]:
+    """Return the copies of a shot; raises if it cannot be sent as it should."""
+    rewriter = decision.rewriter
+    replacement = target.auth.replacement(exchange)
+    if replacement is not None:
+        parts = put_in(parts, replacement)
+    change = None
+    if rewriter.changes_bodies:
+        headers = exchange.request.headers
+        change = BodyChange(
+            rewriter.body,
+            first(headers, "content-type"),
+            first(headers, "content-encoding"),
+            moment,
+        )
+    filled = parts.body
+    if rewriter.changes:
+        parts = _rewritten(parts, rewriter, change, moment)
+    shot = _shot(exchange, parts, decision, target, session, moment.run, replacement)
+    shot.edit_body = None if change is None else change.apply
+    if count == 1:
+        return [shot]
+    moments = [moment._replace(copy=copy) for copy in range(1, count)]
+    return [shot, *[_copy(shot, rewriter, filled, change, one) for one in moments]]
+
+
+def _rewritten(
+    parts: Parts, rewriter: Rewriter, change: BodyChange | None, moment: Moment
+) -> Parts:
+    body, may_hold = parts.body, parts.may_hold
+    if change is not None and body:
+        body = change.apply(body)
+        may_hold = may_hold or may_hold_mark(body)
+    return Parts(
+        rewriter.path(parts.path),
+        rewriter.query(parts.query, moment),
+        rewriter.headers(parts.headers, moment),
+        body,
+        may_hold,
+    )
+
+
+def _copy(
+    shot: Shot, rewriter: Rewriter, filled: bytes, change: BodyChange | None, moment: Moment
+) -> Shot:
+    """Return another copy: what every copy has for its own is fresh in it.
+
+    filled: the body before it was rewritten.
+    """
+    copied: Shot = msgspec.structs.replace(
+        shot,
+        copy=moment.copy,
+        path=rewriter.copy_path(shot.path, moment),
+        headers=rewriter.copy_headers(shot.headers, moment),
+    )
+    if change is not None and not rewriter.repeats_bodies:
+        change = change._replace(moment=moment)
+        copied.edit_body = change.apply
+        if filled:
+            copied.body = change.apply(filled)
+            copied.body_length = len(copied.body)
+    return copied
+
+
 def _shot(
     exchange: Exchange,
     parts: Parts,
     decision: Decision,
     target: CompiledTarget,
     session: str,
-    mark: tuple[str, str],
-) -> Shot | None:
-    """Return the first copy of a shot, or None if something sealed has no replacement."""
+    run: str,
+    replacement: Replacement | None,
+) -> Shot:
+    """Return the first copy of a shot; raises if something sealed has no replacement."""
     request = exchange.request
-    replacement = target.auth.replacement(exchange)
-    if replacement is not None:
-        parts = put_in(parts, replacement)
-    if decision.rewriter is not KEEP:
-        parts = parts._replace(
-            path=decision.rewriter.path(parts.path),
-            headers=decision.rewriter.headers(parts.headers),
-        )
     if holds_sealed(parts):
-        return None
+        raise NotSentError(SKIP_NO_CREDENTIAL)
     headers, removed = parts.headers, 0
     if is_any_sealed(headers):
         headers, removed = without_sealed_cookies(headers)
         if is_any_sealed(headers):
-            return None
+            raise NotSentError(SKIP_NO_CREDENTIAL)
     host = decision.rewriter.host
     if host is None and target.keeps_host:
         host = first(request.headers, "host")
         if host is not None and contains_mark(host):
-            return None
+            raise NotSentError(SKIP_NO_CREDENTIAL)
     if target.user_agent != "keep":
         headers = _named(headers, target)
+    wants: tuple[Want, ...] = ()
+    is_late_in_head = False
+    if replacement is not None and replacement.wants:
+        wants, is_late_in_head = wanted_in(parts._replace(headers=headers), replacement.wants)
+        if request.body_ref is not None:
+            wants, is_late_in_head = replacement.wants, False
     path, query, _, body, _ = parts
     if path != "*":
         path = target.base_path + path
@@ -151,13 +248,13 @@ def _shot(
         exchange_id=exchange.id,
         copy=0,
         target=target.name,
-        origin=target.origin,
+        origin=decision.rewriter.origin(target.origin),
         method=request.method,
         path=path + query,
         headers=[
             ("Host", target.authority if host is None else host),
             *pairs_of(headers),
-            mark,
+            (REPLAY_HEADER, f"{run}/{exchange.id}"),
         ],
         body=body,
         body_length=_body_length(request, len(body)),
@@ -169,8 +266,27 @@ def _shot(
         duration_us=exchange.duration_us,
         status=None if exchange.response is None else exchange.response.status,
         failure=exchange.failure,
+        machine=exchange.node.partition("/")[0],
         cookies_removed=removed,
+        wants=wants,
+        is_late_in_head=is_late_in_head,
         replacements=dict(replacement.values) if replacement and request.body_ref else {},
+    )
+
+
+def _foremost(left_out: list[tuple[str, str]]) -> str:
+    """Return the reason that is given for an exchange of which nothing is sent."""
+    # What could be mended is said first.
+    reasons = [reason for _, reason in left_out]
+    if SKIP_NO_CREDENTIAL in reasons:
+        return SKIP_NO_CREDENTIAL
+    return next((reason for reason in reasons if reason != SKIP_UNSAFE), SKIP_UNSAFE)
+
+
+def _is_safe(request: Request) -> bool:
+    """Return whether the request asks for nothing but reading, whatever a framework makes of it."""
+    return request.method in SAFE_METHODS and not any(
+        name.lower() in _OVERRIDES for name, _ in request.headers
     )
 
 
@@ -191,10 +307,16 @@ def _body_length(request: Request, sent: int) -> int | None:
 def with_body(shot: Shot, body: bytes) -> Shot | str:
     """Return a shot with the body that its body_ref named, or why it can't be sent.
 
-    body: the object's content, sealed as recorded. SKIP_NO_CREDENTIAL if it
-    holds something sealed that has no replacement.
+    body: the object's content, sealed as recorded. The reason is
+    SKIP_NO_CREDENTIAL if it holds something sealed that has no replacement, or
+    says why a rule's rewrite cannot be done.
     """
     filled = fill_body(body, first(shot.headers, "content-type"), shot.replacements)
+    if shot.edit_body is not None:
+        try:
+            filled = shot.edit_body(filled)
+        except CannotRewriteError as error:
+            return error.reason
     if contains_mark(filled):
         return SKIP_NO_CREDENTIAL
     return msgspec.structs.replace(shot, body=filled, body_length=len(filled))

@@ -14,9 +14,18 @@ from msgspec import UNSET
 
 from mirrorproxy.http1.origin import Origin, parse_origin
 from mirrorproxy.record import Exchange
-from mirrorproxy.rules.auth import Auth, ReadTable, compile_auth
+from mirrorproxy.rules.auth import Auth, compile_auth
 from mirrorproxy.rules.facts import Facts
-from mirrorproxy.rules.match import FactsTest, Matcher, compile_match
+from mirrorproxy.rules.index import Index
+from mirrorproxy.rules.late import Source
+from mirrorproxy.rules.limits import (
+    BackoffLimits,
+    TargetLimits,
+    compile_backoff,
+    compile_limits,
+)
+from mirrorproxy.rules.match import Matcher, compile_match
+from mirrorproxy.rules.offers import ReadTable
 from mirrorproxy.rules.patterns import Fault, KeyPath
 from mirrorproxy.rules.rewrite import KEEP, Rewriter, compile_rewrite
 from mirrorproxy.rules.schema import (
@@ -28,28 +37,25 @@ from mirrorproxy.rules.schema import (
     Send,
     Session,
     Target,
-    Use,
 )
-from mirrorproxy.rules.session import SessionKey, compile_session
+from mirrorproxy.rules.schema_auth import Use
+from mirrorproxy.rules.session import (
+    SessionKey,
+    SessionOrder,
+    compile_order,
+    compile_session,
+)
 
 MAX_PERCENT = 10_000
 _MAX_INDEX = 1024
 _BASE_PATH = re.compile(r"(?:/[!$-.0->@-~]+)*")
 
 
-class TargetLimits(NamedTuple):
-    """rate: requests a second, None for no limit. concurrency: requests in flight at once."""
-
-    rate: float | None
-    concurrency: int
-    timeout_s: float
-    max_lag_s: float
-
-
 class CompiledTarget(NamedTuple):
     """A target ready to use.
 
     authority: what Host says. base_path: "" or from a slash on, without one at the end.
+    ramp_s: over what time it is sent ever more, from the start; 0 for all at once.
     """
 
     name: str
@@ -61,6 +67,9 @@ class CompiledTarget(NamedTuple):
     allow_production: bool
     limits: TargetLimits
     auth: Auth
+    backoff: BackoffLimits | None = None
+    ramp_s: float = 0.0
+    safe_methods_only: bool = False
 
 
 class Decision(NamedTuple):
@@ -68,7 +77,8 @@ class Decision(NamedTuple):
 
     rule: the name of the rule that took it, None if none did. targets: where
     to; empty to skip it. percent: 100 sends once to each target. without_body: a
-    request whose body an access log did not keep is sent without it.
+    request whose body an access log did not keep is sent without it. rate: shots a
+    second at most, None for no limit.
     """
 
     rule: str | None
@@ -77,14 +87,13 @@ class Decision(NamedTuple):
     by_session: bool = False
     rewriter: Rewriter = KEEP
     without_body: bool = False
-
-
-_Candidate = tuple[tuple[str, ...], FactsTest | None, Decision]
+    rate: float | None = None
 
 
 class RuleSet:
     """Compiled rules and targets.
 
+    order: what of a session waits for what.
     sends_logged_credentials: whether credentials that an access log holds in the
     clear may be sent as they are.
     """
@@ -97,18 +106,39 @@ class RuleSet:
         session_key: SessionKey,
         *,
         sends_logged_credentials: bool = False,
+        order: SessionOrder = SessionOrder(),  # noqa: B008 - frozen
     ) -> None:
         self.targets = targets
+        self.order = order
         self.session_key = session_key
         self.sends_logged_credentials = sends_logged_credentials
         self._rules = tuple(rules)
         self._unmatched = unmatched
-        self._index: dict[tuple[str, str], tuple[_Candidate, ...]] = {}
+        self._index: dict[tuple[str, str], Index] = {}
+
+    @property
+    def sources(self) -> list[Source]:
+        """What fetches the credentials that are only known when a shot is sent."""
+        return [source for target in self.targets.values() for source in target.auth.sources]
 
     @property
     def names(self) -> list[str]:
         """The names of the rules, in order."""
         return [decision.rule for _, decision in self._rules if decision.rule is not None]
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """What each rule says, in order."""
+        return [decision for _, decision in self._rules]
+
+    def origins(self, target: CompiledTarget) -> list[Origin]:
+        """Return everywhere that shots for a target may be sent: rules may change the scheme."""
+        found = [target.origin]
+        for _, decision in self._rules:
+            origin = decision.rewriter.origin(target.origin)
+            if origin not in found and target.name in {one.name for one in decision.targets}:
+                found.append(origin)
+        return found
 
     def decide(self, exchange: Exchange, facts: Facts | None = None) -> Decision:
         """Return what the first rule that takes the exchange says, or what holds without one.
@@ -117,20 +147,22 @@ class RuleSet:
         """
         facts = facts or Facts(exchange)
         path = facts.path
-        for prefixes, test, decision in self._candidates(exchange):
+        for prefixes, test, number in self._index_for(exchange).candidates(path):
             # Matcher.fits, written out: this loop is most of what rules cost.
             if path.startswith(prefixes) and (test is None or test(facts)):
-                return decision
+                return self._rules[number][1]
         return self._unmatched
 
-    def _candidates(self, exchange: Exchange) -> tuple[_Candidate, ...]:
+    def _index_for(self, exchange: Exchange) -> Index:
         key = (exchange.service, exchange.request.method)
         found = self._index.get(key)
         if found is None:
-            found = tuple(
-                (matcher.prefixes, matcher.test, decision)
-                for matcher, decision in self._rules
-                if matcher.concerns(exchange)
+            found = Index(
+                [
+                    (matcher.prefixes, matcher.test, number)
+                    for number, (matcher, _) in enumerate(self._rules)
+                    if matcher.concerns(exchange)
+                ]
             )
             # Methods come from the network: made-up ones must not fill the memory.
             if len(self._index) < _MAX_INDEX:
@@ -189,6 +221,10 @@ def compile_rules(file: RuleFile, read_table: ReadTable = _no_tables) -> RuleSet
         unmatched,
         compile_session(session.by, ("defaults", "session", "by")),
         sends_logged_credentials=file.defaults.logged_credentials == "send",
+        order=compile_order(
+            session,
+            fans_out=any(len(decision.targets) > 1 for _, decision in rules),
+        ),
     )
 
 
@@ -204,6 +240,8 @@ def _decision(rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath) -> De
     assert rule.send is not UNSET  # noqa: S101 - one of the two is given
     if not 0 <= rule.send.percent <= MAX_PERCENT:
         raise Fault(f"expected a number from 0 to {MAX_PERCENT}", (*at, "send", "percent"))
+    if rule.send.rate is not UNSET and not 0 < rule.send.rate <= 1e7:
+        raise Fault("expected a number of requests a second above 0", (*at, "send", "rate"))
     return Decision(
         rule.name,
         _targets_of(rule.send, targets, (*at, "send")),
@@ -211,6 +249,7 @@ def _decision(rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath) -> De
         rule.send.percent_by == "session",
         compile_rewrite(rule.rewrite, (*at, "rewrite")),
         rule.send.without_body,
+        None if rule.send.rate is UNSET else rule.send.rate,
     )
 
 
@@ -240,14 +279,6 @@ def _compile_target(
         raise Fault(str(error), (*at, "url")) from error
     if not _BASE_PATH.fullmatch(base_path):
         raise Fault("the path of the URL holds a character that a path can't", (*at, "url"))
-    limits = target.limits
-    where = (*at, "limits")
-    if limits.rate is not UNSET and not 0 < limits.rate <= 1e7:
-        raise Fault("expected a number of requests a second above 0", (*where, "rate"))
-    if not 1 <= limits.concurrency <= 100_000:
-        raise Fault("expected a number from 1 to 100000", (*where, "concurrency"))
-    if limits.timeout <= 0:
-        raise Fault("expected a duration above 0", (*where, "timeout"))
     return CompiledTarget(
         name,
         origin,
@@ -256,11 +287,9 @@ def _compile_target(
         target.host == "original",
         target.user_agent,
         target.allow_production,
-        TargetLimits(
-            None if limits.rate is UNSET else limits.rate,
-            limits.concurrency,
-            float(limits.timeout),
-            float(limits.max_lag),
-        ),
+        compile_limits(target.limits, (*at, "limits")),
         compile_auth(target.auth, (*at, "auth"), read_table),
+        None if target.backoff is UNSET else compile_backoff(target.backoff, (*at, "backoff")),
+        0.0 if target.ramp is UNSET else float(target.ramp),
+        target.safe_methods_only,
     )

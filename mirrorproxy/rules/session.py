@@ -6,16 +6,41 @@ Pure. The key orders and samples; it holds fingerprints, never secrets.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from msgspec import UNSET
 
 from mirrorproxy.headers import SESSION_COOKIE, values
 from mirrorproxy.record import Credential, Exchange
-from mirrorproxy.rules.auth import claim_texts
+from mirrorproxy.rules.offers import claim_texts
 from mirrorproxy.rules.patterns import Fault, KeyPath
+from mirrorproxy.rules.schema import Session
 
 SessionKey = Callable[[Exchange], str]
 _Part = Callable[[Exchange], str | None]
 
 PARTS = "credential, subject, fingerprint, client, cookie:<name>, header:<name> or claim:<name>"
+
+
+class SessionOrder(NamedTuple):
+    """What of a session waits for what. is_kept: whether anything does.
+
+    by_target: whether each target has an order of its own. skips_broken:
+    whether a session ends when one of its shots gets no answer.
+    """
+
+    is_kept: bool = True
+    by_target: bool = False
+    skips_broken: bool = False
+
+
+def compile_order(session: Session, *, fans_out: bool) -> SessionOrder:
+    """Return the order that is asked for. fans_out: whether a rule sends to several targets."""
+    order = session.order
+    if order is UNSET:
+        # Targets that are sent the same are environments of their own; else parts of one.
+        order = "target" if fans_out else "session"
+    return SessionOrder(order != "off", order == "target", session.on_failure == "skip_session")
 
 
 def compile_session(by: Sequence[str], at: KeyPath) -> SessionKey:

@@ -10,11 +10,15 @@ import json
 import re
 from collections.abc import Callable, Mapping, Set
 from typing import Final, NamedTuple
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote_plus
 
+import msgspec
+
+from mirrorproxy.headers import first
 from mirrorproxy.marks import PATTERN, PATTERN_BYTES, contains_mark
-from mirrorproxy.rules.auth import Replacement
 from mirrorproxy.rules.heads import Header, header_of, is_any_sealed, names_of, value_of
+from mirrorproxy.rules.offers import Replacement
+from mirrorproxy.shot import Shot, Want
 
 _COOKIE_UNSAFE = re.compile(r"[^!#-+\--:<-\[\]-~]")  # RFC 6265, 4.1.1
 
@@ -53,9 +57,25 @@ def put_in(parts: Parts, replacement: Replacement) -> Parts:
     if values and "{h1:" in f"{path}{query}":
         path = _fill(path, values, _quote_path)
         query = _fill(query, values, quote_plus)
+    if replacement.query:
+        query = set_query(query, replacement.query)
     if values and may_hold:
         body = fill_body(body, value_of(headers, "content-type"), values)
     return Parts(path, query, _put_in_headers(headers, replacement), body, may_hold)
+
+
+def set_query(query: str, keys: Mapping[str, str]) -> str:
+    """Return a query ("" or from "?" on) with keys set, where they stood or at the end."""
+    missing = dict(keys)
+    pairs: list[str] = []
+    for pair in query[1:].split("&") if query else ():
+        key = unquote_plus(pair.partition("=")[0])
+        if key not in keys:
+            pairs.append(pair)
+        elif key in missing:
+            pairs.append(f"{pair.partition('=')[0]}={quote_plus(missing.pop(key))}")
+    pairs += [f"{quote_plus(key)}={quote_plus(value)}" for key, value in missing.items()]
+    return f"?{'&'.join(pairs)}"
 
 
 def _put_in_headers(headers: list[Header], replacement: Replacement) -> list[Header]:
@@ -131,7 +151,7 @@ def fill_body(body: bytes, content_type: str | None, values: Mapping[str, str]) 
     """Return a body with the marks replaced that values knows."""
     if not values or b"{h1:" not in body:
         return body
-    escaped = _escape_for(body, (content_type or "").partition(";")[0].strip().lower())
+    escaped = _escape_for(body, content_type or "")
 
     def one(match: re.Match[bytes]) -> bytes:
         value = values.get(match[0].decode())
@@ -141,6 +161,7 @@ def fill_body(body: bytes, content_type: str | None, values: Mapping[str, str]) 
 
 
 def _escape_for(body: bytes, content_type: str) -> Callable[[str], str]:
+    content_type = content_type.partition(";")[0].strip().lower()
     if content_type == "application/x-www-form-urlencoded":
         return quote_plus
     if "xml" in content_type or "html" in content_type:
@@ -150,6 +171,50 @@ def _escape_for(body: bytes, content_type: str) -> Callable[[str], str]:
     if "json" in content_type or body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
         return lambda value: json.dumps(value)[1:-1]
     return str
+
+
+def wanted_in(parts: Parts, wants: tuple[Want, ...]) -> tuple[tuple[Want, ...], bool]:
+    """Return the wants that stand in a request, and whether they do in plain headers alone."""
+    path, query, headers, body, _ = parts
+    outside = f"{path}{query}" + "".join(pair[1] for _, lower, pair in headers if lower == "cookie")
+    inside = "\n".join(pair[1] for _, lower, pair in headers if lower != "cookie")
+    found: list[Want] = []
+    is_in_head = True
+    for want in wants:
+        text = want.placeholder
+        if text in outside or (body and text.encode() in body):
+            is_in_head = False
+        elif text not in inside:
+            continue
+        found.append(want)
+    return tuple(found), is_in_head
+
+
+def fill_late(shot: Shot, values: Mapping[str, str]) -> Shot | None:
+    """Return a shot with its late values put in, by their placeholders.
+
+    None if one cannot stand where it would go: in a cookie.
+    """
+    path, mark, query = shot.path.partition("?")
+    headers: list[tuple[str, str]] = []
+    body = shot.body
+    escaped = _escape_for(body, first(shot.headers, "content-type") or "")
+    for placeholder, value in values.items():
+        path = path.replace(placeholder, _quote_path(value))
+        query = query.replace(placeholder, quote_plus(value))
+        if placeholder.encode() in body:
+            body = body.replace(placeholder.encode(), escaped(value).encode())
+    for name, text in shot.headers:
+        for placeholder, value in values.items():
+            if placeholder in text:
+                if name.lower() == "cookie" and _cookie_value(value) is None:
+                    return None
+                text = text.replace(placeholder, value)
+        headers.append((name, text))
+    length = shot.body_length if body is shot.body else len(body)
+    return msgspec.structs.replace(
+        shot, path=path + mark + query, headers=headers, body=body, body_length=length
+    )
 
 
 def without_sealed_cookies(headers: list[Header]) -> tuple[list[Header], int]:

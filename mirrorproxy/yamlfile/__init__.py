@@ -36,6 +36,7 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 _STR_TAG = "tag:yaml.org,2002:str"
 _EXPANSION = re.compile(r"\$?\$\{([^{}]*)(\}?)")
+SECRET_STORES = ("secretsmanager", "ssm")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -239,8 +240,12 @@ def expand(
     document: Document,
     environ: Mapping[str, str],
     read_file: Callable[[str], str],
+    read_secret: Callable[[str, str], str] | None = None,
 ) -> Document:
     """Return the document with ``${NAME}`` and ``${file:PATH}`` in its values put in.
+
+    read_secret: likewise for ``${STORE:NAME}`` of the stores in SECRET_STORES; given the
+    store and the name, it raises ValueError with what to tell.
 
     Keys are left alone; ``$${`` stands for ``${``. One newline at the end of a
     file is dropped. What was put in is not expanded again.
@@ -254,6 +259,9 @@ def expand(
             return match[0][1:]
         if match[2] and inner.startswith("file:") and len(inner) > len("file:"):
             return from_file(inner.removeprefix("file:"), path)
+        store, _, name = inner.partition(":")
+        if match[2] and read_secret is not None and store in SECRET_STORES and name:
+            return from_store(read_secret, store, name, path)
         if not match[2] or not _NAME.fullmatch(inner):
             raise document.error(
                 "${ begins neither ${NAME} nor ${file:PATH}; write $${ for the text", path
@@ -270,6 +278,13 @@ def expand(
             raise document.error(f"the file {name} cannot be read: {reason}", path) from error
         except ValueError as error:
             raise document.error(f"the file {name} is not UTF-8 text", path) from error
+
+    def from_store(read: Callable[[str, str], str], store: str, name: str, path: KeyPath) -> str:
+        try:
+            return read(store, name)
+        except ValueError as error:
+            problem = str(error)
+        raise document.error(f"{store}:{name} cannot be had: {problem}", path)
 
     def walk(value: object, path: KeyPath) -> object:
         if isinstance(value, str):
@@ -299,7 +314,8 @@ def convert(document: Document, type_: type[T]) -> T:
         return msgspec.convert(document.data, type_, strict=False, dec_hook=_parse)
     except msgspec.ValidationError as error:
         message, path = explain(error, document.data, type_, _parse)
-        raise document.error(message, path) from error
+    # Outside of the handler: msgspec's own text may repeat a value.
+    raise document.error(message, path)
 
 
 def _parse(type_: type, value: object) -> object:

@@ -7,7 +7,7 @@ import re
 from pages import ROOT
 
 from mirrorproxy.control.metrics import AppSample, Scrape, WorkerSample, render
-from mirrorproxy.control.replay_metrics import ReplayScrape, render_replay
+from mirrorproxy.control.replay_metrics import ReplayScrape, TargetSample, render_replay
 from mirrorproxy.metrics import FIELDS
 from mirrorproxy.spool.status import ShipperStatus
 
@@ -42,11 +42,16 @@ def shown() -> list[tuple[str, str, str, str]]:
             shed={},
             unsent=0,
             unreadable=0,
+            unordered=0,
+            token_requests={},
+            resent=0,
             in_flight=0,
+            held=0,
             lag_s={"0.5": 0},
             latency_s={"0.5": 0},
             rate_percent=100,
             state="run",
+            targets={"staging": TargetSample(percent=50, is_paused=False, cuts=1)},
         )
     )
     found = []

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 from hostile_wire import wire
 
 from mirrorproxy.capture.seal import Sealer, SealKey, SealPolicy
@@ -19,7 +20,14 @@ from mirrorproxy.capture.seal_record import RecordSealer
 from mirrorproxy.codec import MalformedRecord, UnsupportedVersion, body_of, decode_line, encode_line
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.members import MAX_DAMAGES, Damage, pack, read_batches
+from mirrorproxy.record import Exchange, Request
+from mirrorproxy.rules.bodies import Moment, rewritten
+from mirrorproxy.rules.coding import CannotRewriteError, plain_body
+from mirrorproxy.rules.jsonpath import find_texts, parse_path
 from mirrorproxy.rules.load import load_rules
+from mirrorproxy.rules.plan import plan
+from mirrorproxy.rules.rewrite import compile_rewrite
+from mirrorproxy.rules.schema import Declared, FieldRewrite, JsonRewrite, Rewrite
 from mirrorproxy.sources.access_log import decode as decode_any
 
 SECRET = b"S3cr3t-of-the-fuzzer"
@@ -27,7 +35,28 @@ _CONTENT_TYPES = [
     None, "application/json", "application/x-www-form-urlencoded", "text/plain", "text/xml",
     "multipart/form-data; boundary=XX", "application/x-ndjson", "image/png",
 ]  # fmt: skip
+_EXCHANGES = [
+    Exchange(
+        1, "0" * 32, "orders", "har", "n", 1_772_366_400_000_000, 1, client, "https", "",
+        Request(method, target, "1.1", [("Host", "h"), ("Content-Type", kind)], body, "utf8"),
+    )
+    for method, target, kind, client, body in [
+        ("GET", "/health?a=1&ts=1700000000", "", "10.0.0.1", "x"),
+        ("POST", "/orders/1/lines", "application/json", "::1", '{"order_number":"A-1","n":[1]}'),
+        ("POST", "/api/v1/x", "application/x-www-form-urlencoded", "", "a=1&b=%2f"),
+    ]
+]  # fmt: skip
 _CODINGS = [None, None, "gzip", "deflate", "br"]
+_EMAIL = parse_path("$..email", ())
+_EDITOR = compile_rewrite(
+    Rewrite(
+        json=JsonRewrite(path="$..email", set="x"),
+        form=FieldRewrite(set={"email": "x"}),
+        shift=Declared(json=["$.at"], form=["at"]),
+        unique=Declared(json=["$..no"], form=["no"]),
+    ),
+    (),
+).body
 _KEY = SealKey(b"0123456789abcdef0123456789abcdef")
 
 
@@ -84,11 +113,31 @@ def rules(data: bytes) -> None:
         path.write_bytes(data)
         said = ""
         try:
-            load_rules(path, {"NAME": "only-in-the-environment"})
+            loaded = load_rules(path, {"NAME": "only-in-the-environment"})
+            for exchange in _EXCHANGES:
+                plan(exchange, loaded, "seed", "run", offset_us=86_400_000_000)
         except ConfigError as error:
             said = str(error)
         assert "\n" not in said
         assert "only-in-the-environment" not in said
+
+
+def bodies(data: bytes) -> None:
+    """A body is rewritten whole, the same each time, or refused."""
+    if not data:
+        return
+    content_type = _CONTENT_TYPES[data[0] % 8]
+    coding = _CODINGS[data[0] // 8 % len(_CODINGS)]
+    for copy in (0, 1):
+        moment = Moment("run", copy, 1_700_000_000_000_000, 86_400_000_000)
+        try:
+            out = rewritten(data[1:], content_type, coding, _EDITOR, moment)
+        except CannotRewriteError:
+            continue
+        assert out == rewritten(data[1:], content_type, coding, _EDITOR, moment)
+        if content_type == "application/json" and data[1:]:
+            document = msgspec.json.decode(plain_body(out, coding), type=msgspec.Raw)
+            assert all(text == "x" for text in find_texts(bytes(document), _EMAIL))
 
 
 def seal(data: bytes) -> None:
@@ -134,5 +183,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "record": record,
     "members": members,
     "rules": rules,
+    "bodies": bodies,
     "seal": seal,
 }

@@ -12,6 +12,7 @@ from mirrorproxy.replay.intake import Planned
 from mirrorproxy.replay.knob import Knob
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.limits import Limits
+from mirrorproxy.replay.order import Order
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject, Signal
 
@@ -65,6 +66,7 @@ class Range:
         events: Iterable[Event],
         limits: Mapping[str, Limits] | None = None,
         speed: float = 1.0,
+        order: Order | None = None,
     ) -> None:
         self.now_s = 100.0
         self.ledger = Ledger()
@@ -79,6 +81,7 @@ class Range:
             limits or {"staging": Limits()},
             self.ledger,
             speed=speed,
+            order=order,
             clock_s=lambda: self.now_s,
             wall_us=T0,
             send=self._send,
@@ -94,6 +97,12 @@ class Range:
 
     def _wake(self) -> None:
         self.wakes += 1
+
+    @property
+    def held(self) -> tuple[int, int, int]:
+        """The shots that are planned ahead, and what is held of memory, in bytes."""
+        ahead, apart = self.engine._ahead, self.engine._apart
+        return ahead.count, ahead.held_bytes, apart.loaded_bytes
 
     def pass_time(self, seconds: float, step_s: float = 0.001) -> None:
         """Turn as often as the engine would be turned."""

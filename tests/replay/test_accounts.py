@@ -90,16 +90,16 @@ class OneEvent:
         """Nothing is open."""
 
 
-def malformed(_exchange: object) -> Plan:
+def malformed(_exchange: object, _source: object) -> Plan:
     raise MalformedRecord("bad")
 
 
 @pytest.mark.parametrize(
     ("plan", "is_settled"),
     [
-        pytest.param(lambda _: Plan(None, skipped="rule"), True, id="skipped"),
+        pytest.param(lambda *_: Plan(None, skipped="rule"), True, id="skipped"),
         pytest.param(malformed, True, id="malformed"),
-        pytest.param(lambda _: Plan("r", (shot(), shot())), False, id="two shots"),
+        pytest.param(lambda *_: Plan("r", (shot(), shot())), False, id="two shots"),
     ],
 )
 def test_what_gives_no_shot_has_ended_with_the_intake(plan, is_settled):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirrorproxy.replay.limits import Limits
+from mirrorproxy.replay.order import Order
 from mirrorproxy.replay.schedule import MAX_SPEED
 from mirrorproxy.sources.events import Signal
 
@@ -135,7 +136,7 @@ def test_an_outcome_says_when_and_how_long():
     """Due on the wall clock, lag and latency apart, production's own beside it."""
     range_ = Range([shot(0.0, rule="writes", copy=2, duration_us=12345, status=201)])
     range_.pass_time(0.06)
-    range_.now_s = range_.engine._in_flight.copy().pop().sent_s + 0.25
+    range_.now_s = range_.engine._departures.in_flight.copy().pop().sent_s + 0.25
     range_.answer(range_.sent[0], 201)
     (outcome,) = range_.outcomes
     assert outcome.due_us - 1_700_000_000_000_000 == pytest.approx(100_050_000, abs=1)
@@ -180,6 +181,14 @@ def test_what_cannot_be_written_as_a_request_is_shed():
 
 
 REF = {"method": "POST", "body_ref": "bodies/x", "body_bytes": 3, "body_length": 0}
+
+
+def test_what_a_rule_has_shed_is_not_sent():
+    """It has its outcome all the same."""
+    range_ = Range([shot(0.0, shed="rule rate"), shot(0.0)])
+    range_.pass_time(0.1)
+    assert (len(range_.sent), dict(range_.ledger.shed)) == (1, {"rule rate": 1})
+    assert [one.shed for one in range_.outcomes] == ["rule rate"]
 
 
 def test_a_large_body_is_fetched_a_second_before_it_is_due():
@@ -297,8 +306,12 @@ def test_a_body_that_comes_between_two_turns_is_sent_once():
 
 @given(
     plans=st.lists(
-        st.tuples(st.floats(0, 3), st.sampled_from(["a", "b"]), st.booleans()), max_size=40
+        st.tuples(
+            st.floats(0, 3), st.sampled_from(["a", "b"]), st.booleans(), st.sampled_from("xyz")
+        ),
+        max_size=40,
     ),
+    order=st.none() | st.builds(Order, by_target=st.booleans(), skips_broken=st.booleans()),
     actions=ACTIONS,
     speed=st.sampled_from([0.5, 1.0, 100.0, MAX_SPEED]),
     limits=st.builds(
@@ -308,12 +321,15 @@ def test_a_body_that_comes_between_two_turns_is_sent_once():
         max_lag_s=st.none() | st.floats(0, 2),
     ),
 )
-def test_every_shot_has_one_end_whatever_happens(plans, actions, speed, limits):
+def test_every_shot_has_one_end_whatever_happens(plans, order, actions, speed, limits):
     """Answers, failures, lost bodies, lateness and a stop at any moment: the ledger balances."""
-    shots = [shot(at, target, **(REF if ref else {})) for at, target, ref in sorted(plans)]
-    range_ = Range(shots, {"a": limits, "b": Limits()}, speed)
+    shots = [
+        shot(at, target, session=session, **(REF if ref else {}))
+        for at, target, ref, session in sorted(plans)
+    ]
+    range_ = Range(shots, {"a": limits, "b": Limits()}, speed, order)
     for action, number in actions:
-        in_flight = list(range_.engine._in_flight)
+        in_flight = list(range_.engine._departures.in_flight)
         if action in ("answer", "fail") and in_flight:
             end = range_.answer if action == "answer" else range_.fail
             end(in_flight[number % len(in_flight)])
@@ -333,5 +349,4 @@ def test_every_shot_has_one_end_whatever_happens(plans, actions, speed, limits):
     assert range_.engine.is_over
     assert range_.ledger.is_balanced
     assert len(range_.outcomes) == range_.ledger.planned
-    engine = range_.engine
-    assert (engine._ahead, engine._held_bytes, engine._loaded_bytes) == (0, 0, 0)
+    assert range_.held == (0, 0, 0)

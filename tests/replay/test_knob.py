@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mirrorproxy.replay.knob import Knob
 from mirrorproxy.replay.limits import Limits
+from mirrorproxy.replay.order import Order
 from mirrorproxy.replay.schedule import MAX_SPEED
 from mirrorproxy.replay.valve import Valve
 from mirrorproxy.sampling import copies
@@ -97,7 +98,7 @@ def test_a_body_that_is_due_but_not_read_is_left_out():
     assert (range_.sent, dict(range_.ledger.shed)) == ([], {"rate": 2})
     assert range_.engine.is_over
     assert range_.ledger.is_balanced
-    assert (range_.engine._held_bytes, range_.engine._loaded_bytes) == (0, 0)
+    assert range_.held[1:] == (0, 0)
 
 
 @pytest.mark.parametrize("percent", [10, 25, 50, 75, 90])
@@ -380,16 +381,17 @@ TURNS = st.lists(
 @given(
     plans=st.lists(st.tuples(st.floats(0, 3), st.integers(0, 5), st.booleans()), max_size=40),
     turns=TURNS,
+    order=st.none() | st.builds(Order, skips_broken=st.booleans()),
     speed=st.sampled_from([0.5, 1.0, 100.0, MAX_SPEED]),
     limits=st.builds(Limits, concurrency=st.integers(1, 5), max_lag_s=st.none() | st.floats(0, 2)),
 )
-def test_every_shot_has_one_end_however_the_knob_is_turned(plans, turns, speed, limits):
+def test_every_shot_has_one_end_however_the_knob_is_turned(plans, turns, order, speed, limits):
     """And nothing stays behind in memory."""
     shots = [shot(at, session=f"s{n}", **(REF if ref else {})) for at, n, ref in sorted(plans)]
-    range_ = Range(shots, {"staging": limits}, speed)
+    range_ = Range(shots, {"staging": limits}, speed, order)
     knob, engine = range_.knob, range_.engine
     for turn, number in turns:
-        in_flight = list(engine._in_flight)
+        in_flight = list(engine._departures.in_flight)
         if turn == "rate":
             knob.set_rate(number)
         elif turn == "pause":
@@ -413,4 +415,4 @@ def test_every_shot_has_one_end_however_the_knob_is_turned(plans, turns, speed, 
     assert engine.is_over
     assert range_.ledger.is_balanced
     assert len(range_.outcomes) == range_.ledger.planned
-    assert (engine._ahead, engine._held_bytes, engine._loaded_bytes) == (0, 0, 0)
+    assert range_.held == (0, 0, 0)

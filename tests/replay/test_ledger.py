@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mirrorproxy.errors import ConfigError
-from mirrorproxy.replay.ledger import Ledger
+from mirrorproxy.replay.ledger import Ledger, Turned
 from mirrorproxy.replay.verdict import exit_status, parse_fail_on
 
 
@@ -31,12 +31,16 @@ def test_the_json_is_what_was_agreed():
         **GOOD | {"answered": 17, "failed": {"reset": 1}, "shed": {"max_lag": 1}, "unsent": 1}
     )
     made.lag_by_cause["limit"].add(1500)
+    made.events.append(Turned(5, "staging", 40.0, "p95"))
     assert made.to_json() == {
         "read": 12, "duplicates": 1, "skipped": {"rule": 1}, "selected": 10, "planned": 20,
         "answered": 17, "failed": {"reset": 1}, "shed": {"max_lag": 1}, "unsent": 1,
-        "unreadable": 0, "status": {"2xx": 15, "4xx": 3, "5xx": 2},
+        "unreadable": 0, "unordered": 0, "token_requests": {}, "resent": 0,
+        "status": {"2xx": 15, "4xx": 3, "5xx": 2},
         "lag_ms": {"p50": 1.5, "p99": 1.5, "max": 1.5},
-        "latency_ms": {"p50": None, "p90": None, "p99": None, "max": None}, "balanced": True,
+        "latency_ms": {"p50": None, "p90": None, "p99": None, "max": None},
+        "events": [{"at_us": 5, "target": "staging", "percent": 40.0, "reason": "p95"}],
+        "balanced": True,
     }  # fmt: skip
 
 

@@ -358,6 +358,14 @@ def test_a_fleet_divides_the_limits(words, rate, concurrency):
     assert (limits.rate, limits.concurrency) == (rate, concurrency)
 
 
+@pytest.mark.parametrize(("asked", "each"), [("10", 2), ("3", 1)])
+def test_a_fleet_divides_a_budget(asked, each):
+    """Rounded down, as all together must not pass it; each may send at least one."""
+    words = ["--max-shots", asked, "--fleet-size", "4"]
+    args = cli.parse(["replay", "-", "--target", "http://127.0.0.1:1", *words])
+    assert settings_of(args).limits["target"].max_shots == each
+
+
 def test_a_directory_is_replayed_for_a_span(tmp_path, target, replay):
     """What lies outside is counted apart, and the ledger balances."""
     capture = write_capture(tmp_path, [exchange(n) for n in range(10)])

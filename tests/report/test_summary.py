@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from mirrorproxy.report.summary import Details, progress_line, summary_lines, unreadable_lines
+from mirrorproxy.report.summary import (
+    Details,
+    progress_line,
+    session_name,
+    summary_lines,
+    unreadable_lines,
+)
 
 LEDGER = {
     "read": 12_345, "duplicates": 5, "skipped": {"rule": 40, "no credential": 300},
     "selected": 12_000, "planned": 12_000, "answered": 11_000, "failed": {"reset": 900},
-    "shed": {"max_lag": 90}, "unsent": 10, "unreadable": 3, "status": {"2xx": 10_990, "5xx": 10},
+    "shed": {"max_lag": 90}, "unsent": 10, "unreadable": 3, "unordered": 0,
+    "status": {"2xx": 10_990, "5xx": 10},
     "lag_ms": {"p50": 0.5, "p99": 2.0, "max": 30.0},
     "latency_ms": {"p50": 1.0, "p90": 2.0, "p99": 3.0, "max": 1500.0}, "balanced": True,
 }  # fmt: skip
-DETAILS = Details(12.3, 0, 0, 0, {}, {})
+DETAILS = Details(12.3, 0, 0, 0, {}, {}, {})
 
 
 def test_the_sums_are_written_out():
@@ -39,12 +46,26 @@ def test_the_sums_are_written_out():
 def test_details_are_told_when_there_are_any():
     """Lag by cause, lateness, differences, cookies, and what was left out for a target."""
     causes = {"limit": {"p50": 1.0, "p99": 20.0}, "sender": {"p50": 0.1, "p99": 1.0}}
-    text = "\n".join(summary_lines(LEDGER, Details(1.0, 2, 3, 4, causes, {"a\x1b[31m": 5})))
+    text = "\n".join(summary_lines(LEDGER, Details(1.0, 2, 3, 4, causes, {"a\x1b[31m": 5}, {})))
     assert "answers     2xx 10,990, 5xx 10; 3 differ from production's\n" in text
     assert "max 30ms (p99 by cause: limit 20ms, sender 1ms)\n" in text
     assert "late        2 came behind their turn\n" in text
     assert "cookies     4 taken out: sealed, without a replacement\n" in text
     assert "left out    a\\x1b[31m 5\n" in text
+
+
+def test_keys_without_order_are_named_but_for_what_may_be_a_secret():
+    """The most frequent; a cookie's or a header's own value is never shown."""
+    robot = "h1:3f9a:5f0c61d25f0c61d25f0c61d25f0c61d2"
+    shared = {"client:10.0.0.1": 20, f"{robot}\x001\x00staging": 300, "h1:s3cret": 1}
+    shared |= {f"x-user:{number}": 5 for number in range(6)}
+    lines = summary_lines(LEDGER | {"unordered": 351}, DETAILS._replace(shared=shared))
+    (line,) = [line for line in lines if line.startswith("order")]
+    assert f"351 went without: more than one user's ({robot} 300, client:10.0.0.1 20, ses" in line
+    assert line.endswith(", and 4 more)")
+    assert "x-user" not in line
+    assert session_name("h1:s3cret") == session_name("h1:s3cret\x002")
+    assert "s3cret" not in session_name("h1:s3cret")
 
 
 @pytest.mark.parametrize(

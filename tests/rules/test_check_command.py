@@ -47,9 +47,30 @@ def files(tmp_path, monkeypatch):
 
 
 def test_a_good_file_is_said_to_be_good(files, capsys):
-    """One line, and status 0."""
+    """What each rule does, and status 0."""
     assert cli.main(["check", str(files[0])]) == 0
-    assert capsys.readouterr().out == f"{files[0]}: good; 1 target, 2 rules\n"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{files[0]}: good; 1 target, 2 rules",
+        "health: skip",
+        "orders: send to staging; rewrite path",
+    ]
+
+
+def test_what_a_rule_does_is_told_in_a_line(tmp_path, capsys):
+    """Share, rate, and what is rewritten; values may be secret and are not told."""
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "version: 1\n"
+        "targets: {a: {url: 'http://a'}, b: {url: 'http://b'}}\n"
+        "rules:\n"
+        "- name: some\n"
+        "  send: {target: [a, b], percent: 12.5, percent_by: session, rate: 40}\n"
+        "  rewrite: {json: {path: $.a, set: s3cret}, headers: {set: {X-Key: s3cret}}}\n"
+    )
+    assert cli.main(["check", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "some: send 12.5 % by session to a, b, at most 40/s; rewrite headers, json"
+    )
 
 
 def test_every_exchange_is_shown_with_its_rule(files, capsys):
@@ -146,3 +167,38 @@ def test_sampling_is_shown_as_replay_would_do_it():
     """Both commands sample sessions with the same seed unless told otherwise."""
     replay = cli.parse(["replay", "capture", "--target", "http://127.0.0.1:1"])
     assert cli.parse(["check", "rules.yaml"]).seed == replay.seed
+
+
+def test_the_schema_of_rule_files_is_printed(capsys):
+    """For editors; the same by either name."""
+    assert cli.main(["rules", "schema"]) == 0
+    printed = capsys.readouterr().out
+    assert cli.main(["check", "--schema"]) == 0
+    assert capsys.readouterr().out == printed
+    assert json.loads(printed)["title"] == "mirrorproxy rule file, version 1"
+
+
+def test_what_a_body_apart_would_do_is_shown(tmp_path, capsys):
+    """It is read to match it and to try the rewrite; nothing is sent."""
+    ref = "bodies/2026/03/01/12/" + "0" * 31
+    capture = tmp_path / "capture.jsonl"
+    lines = []
+    for number, body in enumerate([b'{"a":1}', b'{"a":2}', b"no JSON"]):
+        one = exchange("POST", record_id=f"{number:032x}", body_ref=f"{ref}{number}")
+        (tmp_path / one.request.body_ref).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / one.request.body_ref).write_bytes(body)
+        lines.append(encode_line(one))
+    capture.write_bytes(b"".join(lines))
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "version: 1\ntargets: {t: {url: 'http://t'}}\nrules:\n"
+        "- {name: ones, match: {json: {$.a: 1}}, skip: true}\n"
+        "- {name: rest, send: {}, rewrite: {json: {path: $.a, set: 3}}}\n"
+    )
+    assert cli.main(["check", str(rules), str(capture), "--json"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["rule"], one["skipped"], len(one["shots"])) for one in found] == [
+        ("ones", "rule", 0),
+        ("rest", None, 1),
+        ("rest", "body not JSON", 0),
+    ]

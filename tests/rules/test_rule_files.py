@@ -172,9 +172,9 @@ def test_deciding_forgets_made_up_methods():
             id="a rate of nothing",
         ),
         pytest.param(
-            "version: 1\ntargets: {s: {url: 'http://x', backoff: {p95: 1s}}}",
-            "rules.yaml:2: targets.s.backoff: unknown key; known here: "
-            "allow_production, auth, host, limits, url, user_agent",
+            "version: 1\ntargets: {s: {url: 'http://x', colour: red}}",
+            "rules.yaml:2: targets.s.colour: unknown key; known here: allow_production, auth, "
+            "backoff, host, limits, ramp, safe_methods_only, url, user_agent",
             id="a key that is not supported is never ignored",
         ),
         pytest.param(
@@ -182,6 +182,11 @@ def test_deciding_forgets_made_up_methods():
             "rules.yaml:2: defaults.session.by[1]: expected credential, subject, fingerprint, "
             "client, cookie:<name>, header:<name> or claim:<name>",
             id="an unknown part of a session",
+        ),
+        pytest.param(
+            "version: 1\ndefaults: {session: {order: always}}",
+            "rules.yaml:2: defaults.session.order: expected off, session or target",
+            id="an unknown order",
         ),
         pytest.param(
             "version: 1\ntargets: {s: {url: '${NOT_SET}'}}",
@@ -214,6 +219,31 @@ def test_the_session_key(by, key):
     rules = rules_from(f"defaults: {{session: {{by: {by}}}}}\n{HEAD} []")
     one = with_bearer(headers=[("X-User", "ann"), ("Cookie", "a=1; sid=7")])
     assert rules.session_key(one) == key
+
+
+TWO = "version: 1\ntargets: {a: {url: 'http://a'}, b: {url: 'http://b'}}\n"
+ONE_EACH = "rules: [{name: x, send: {target: a}}, {name: y, send: {target: b}}]"
+SESSION = "defaults: {session: {%s}}\n"
+BOTH = "rules: [{name: x, send: {target: [a, b]}}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [
+        pytest.param(ONE_EACH, (True, False, False), id="targets are parts of one environment"),
+        pytest.param(BOTH, (True, True, False), id="or each is one, sent the same"),
+        pytest.param(SESSION % "order: session" + BOTH, (True, False, False), id="said"),
+        pytest.param(SESSION % "order: target" + ONE_EACH, (True, True, False), id="so"),
+        pytest.param(SESSION % "order: off" + ONE_EACH, (False, False, False), id="off"),
+        pytest.param(
+            SESSION % "on_failure: skip_session" + ONE_EACH, (True, False, True),
+            id="a failure ends a session",
+        ),
+    ],
+)  # fmt: skip
+def test_the_order_of_sessions(text, order):
+    """Kept unless told otherwise; whether by target follows from the rules."""
+    assert tuple(rules_from(TWO + text).order) == order
 
 
 @pytest.mark.parametrize(

@@ -179,16 +179,17 @@ class Connecting:
         self._loop.attempts.remove(self)
         self._loop.call_soon(self._resume, ConnectionRefusedError(111, "refused"))
 
-    def cancel(self) -> None:
+    def cancel(self) -> bool:
         """See asyncio.Task."""
         if self._is_over or self._is_cancelled:
-            return
+            return False
         self._is_cancelled = True
         if self in self._loop.attempts:
             self._loop.attempts.remove(self)
         if self.wire is not None:
             self.wire.close()
         self._loop.call_soon(self._resume, None)
+        return True
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
         """See asyncio.Task."""

@@ -63,6 +63,7 @@ HOT = (
     "mirrorproxy/marks.py",
     "mirrorproxy/remembered.py",
     "mirrorproxy/replay/ahead.py",
+    "mirrorproxy/replay/answer.py",
     "mirrorproxy/replay/apart.py",
     "mirrorproxy/replay/backoff.py",
     "mirrorproxy/replay/departures.py",

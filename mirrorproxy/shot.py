@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from mirrorproxy.record import Credential, HeaderList
+from mirrorproxy.record import Credential, HeaderList, Response
 
 
 class Want(NamedTuple):
@@ -46,6 +46,7 @@ class Shot(msgspec.Struct, gc=False):
     clock of machine.
     status: production's; None when production gave none or none was seen
     (failure then says why, if it is known).
+    recorded: production's answer as it was recorded, sealed; None where there is none.
     replacements: the bare value for a mark in the body object; secret.
     edit_body: what a rule makes of that object's content after that; may raise.
     wants: what is put in when it is sent; is_late_in_head: it stands in headers alone,
@@ -71,6 +72,7 @@ class Shot(msgspec.Struct, gc=False):
     duration_us: int
     status: int | None
     failure: str | None = None
+    recorded: Response | None = None
     replacements: dict[str, str] = {}
     edit_body: Callable[[bytes], bytes] | None = None
     shed: str | None = None

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from mirrorproxy.http1.client import Failure
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.replay.ahead import Ahead
+from mirrorproxy.replay.answer import Answer, Listener
 from mirrorproxy.replay.apart import Apart
 from mirrorproxy.replay.departures import SESSION_BROKEN, Departures
 from mirrorproxy.replay.flight import Flight, write_head
@@ -53,7 +54,8 @@ class Engine:
     time-out in seconds; the flight hears how it went. load: fetches the body of
     a flight and then calls `loaded` or `not_loaded`. report: takes every
     outcome, None if nobody wants them; wall_us: wall clock at clock_s 0. wake:
-    asks for a turn soon, after answers made room.
+    asks for a turn soon, after answers made room. listener: hears answers, None if
+    nobody looks into them.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Engine:
         report: Callable[[Outcome], None] | None,
         wake: Callable[[], None],
         delay_s: float | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self._ledger = ledger
         self.is_paced = speed != MAX_SPEED
@@ -78,6 +81,7 @@ class Engine:
         self._wall_us = wall_us
         self._report = report
         self._wake = wake
+        self._listener = listener
         due = DueTimes(speed, delay_s, clock_s, wall_us)
         self._ahead = Ahead(
             intake, due, speed=speed, clock_s=clock_s, landing=self, offer=self._planned
@@ -209,8 +213,12 @@ class Engine:
         if shot.shed is not None or not write_head(flight):
             self._shed(flight, shot.shed or UNSENDABLE)
             return
-        flight.size = size = len(flight.head) + len(shot.body) + _FLIGHT_BYTES
+        flight.size = size = (
+            len(flight.head) + len(shot.body) + _recorded_bytes(shot) + _FLIGHT_BYTES
+        )
         self._ahead.held_bytes += size
+        if self._listener is not None and self._listener.wants(shot):
+            flight.answer = Answer()
         if not flight.is_loaded:
             self._apart.add(flight)
         if self.is_paced:
@@ -292,6 +300,8 @@ class Engine:
             if recorded != status and recorded is not None:
                 ledger.differing += 1
             ledger.latency.add(latency_us)
+            if self._listener is not None:
+                self._listener.answered(flight, latency_us)
         else:
             ledger.failed[failure.kind] += 1
         if lane.backoff is not None:
@@ -324,3 +334,8 @@ class Engine:
     def _release(self, flight: Flight) -> None:
         self._ahead.held_bytes -= flight.size
         self._apart.loaded_bytes -= flight.loaded_bytes
+
+
+def _recorded_bytes(shot: Shot) -> int:
+    recorded = shot.recorded
+    return 0 if recorded is None or recorded.body is None else len(recorded.body)

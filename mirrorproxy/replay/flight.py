@@ -11,6 +11,7 @@ from mirrorproxy.http1.client import Failure, Receiver
 from mirrorproxy.http1.heads import ResponseHead
 from mirrorproxy.http1.messages import serialize_request
 from mirrorproxy.outcome import LagCause
+from mirrorproxy.replay.answer import Answer
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject
 
@@ -35,13 +36,15 @@ class Flight(Receiver):
     without a body that lies apart; loaded_bytes: that body. lag_cause: why it
     will leave late, if it does; lag_us: how late it left. is_loaded: whether its body and
     credential are at hand; is_overdue: whether it was not when its turn came.
-    status: of the answer's head, once it came. retry_after: what a 429 or 503 says of when to
+    status: of the answer's head, once it came. answer: what is kept of it; None keeps nothing,
+    and is changed before sending only. retry_after: what a 429 or 503 says of when to
     come again, as received. Of its session, set by `order`:
     stream: its place is in; place: its number; began_us, ended_us: in
     production; is_held: whether it waits there; freed_s: when that was over, 0 if it never was.
     """
 
     __slots__ = (
+        "answer",
         "began_us",
         "due_s",
         "ended_us",
@@ -78,6 +81,7 @@ class Flight(Receiver):
         self.is_loaded = shot.body_ref is None and not shot.wants
         self.is_overdue = False
         self.status = 0
+        self.answer: Answer | None = None
         self.retry_after = b""
         self.stream: Stream | None = None
         self.place = 0
@@ -89,12 +93,22 @@ class Flight(Receiver):
     def on_head(self, head: ResponseHead) -> None:
         """See `Receiver`."""
         self.status = status = head.status
+        if self.answer is not None:
+            self.answer.head = head
         if status in _BUSY:
             self.retry_after = _retry_after(head)
+
+    def on_data(self, data: bytes) -> None:
+        """See `Receiver`."""
+        if self.answer is not None:
+            self.answer.add(data)
 
     def on_whole(self, head: ResponseHead, body: bytes) -> None:
         """See `Receiver`."""
         self.status = status = head.status
+        if self.answer is not None:
+            self.answer.head = head
+            self.answer.add(body)
         if status in _BUSY:
             self.retry_after = _retry_after(head)
         self.landing.landed(self, None)

@@ -152,6 +152,8 @@ class LateSender:
         if on_its_way.is_again:
             self._ledger.resent += 1
             flight.status = 0
+            if flight.answer is not None:
+                flight.answer.clear()
         written = _written(flight, values)
         if written is None:
             self._end(flight, _UNSENDABLE)

@@ -20,6 +20,7 @@ from mirrorproxy.http1.origin import Origin
 from mirrorproxy.http1.pool import Pool
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.remembered import Remembered
+from mirrorproxy.replay.answer import Listener
 from mirrorproxy.replay.credentials import Credentials
 from mirrorproxy.replay.engine import Engine
 from mirrorproxy.replay.flight import Flight
@@ -51,7 +52,7 @@ class Runner:
     on_unreadable: hears of body objects that cannot be read. drain_s: how long
     answers are waited for after `stop`. credentials: fetches what shots want
     that is only known when they are sent. say: takes a line about each change
-    that back-off makes.
+    that back-off makes. listener: hears answers, see `Engine`.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Runner:
         delay_s: float | None = None,
         credentials: Credentials | None = None,
         say: Callable[[str], None] = _say_nothing,
+        listener: Listener | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._with_body = with_body
@@ -100,6 +102,7 @@ class Runner:
             report=report,
             wake=self._wake,
             delay_s=delay_s,
+            listener=listener,
         )
         self._late = LateSender(
             credentials, self.engine, ledger, self._request, clock_s=time.monotonic

@@ -266,6 +266,7 @@ def _shot(
         duration_us=exchange.duration_us,
         status=None if exchange.response is None else exchange.response.status,
         failure=exchange.failure,
+        recorded=exchange.response,
         machine=exchange.node.partition("/")[0],
         cookies_removed=removed,
         wants=wants,

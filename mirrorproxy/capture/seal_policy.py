@@ -221,6 +221,16 @@ def _is_secret(segment: str, in_query: bool) -> bool:
     )
 
 
+def linear_pattern(pattern: bytes) -> re2._Regexp:
+    """Return a pattern of `re`, for bytes, that RE2 matches; without groups, ``.`` is any byte."""
+    options = _latin_options()
+    options.case_sensitive = True
+    options.dot_nl = True
+    # RE2 knows neither possessive repeats, which it does not need, nor \x0b as a space.
+    plain = pattern.replace(b"*+", b"*").replace(rb"\s", rb"\t\n\v\f\r ")
+    return re2.compile(plain, options)
+
+
 def _latin_options() -> re2.Options:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1  # bodies are bytes, whatever their charset

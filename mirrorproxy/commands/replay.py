@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     ledger = Ledger()
     unreadable = _Unreadable()
     opened = open_source(args, settings.speed, _warn)
-    guard = ProductionGuard(settings.guarded)
+    guard = ProductionGuard(settings.guarded, settings.logins, _warn)
     decode = Decoder(keeps_secrets=settings.rules.sends_logged_credentials)
     planner = _planner(settings, args.seed, opened.delay_s)
     with ExitStack() as stack:

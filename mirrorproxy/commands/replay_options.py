@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from mirrorproxy.commands.source_options import add_source_options
 from mirrorproxy.errors import ConfigError
-from mirrorproxy.http1.origin import Origin
+from mirrorproxy.http1.origin import Origin, parse_origin
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.schedule import parse_speed
 from mirrorproxy.replay.verdict import DEFAULT_FAIL_ON, Limit, parse_fail_on
@@ -122,14 +122,15 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 class Settings(NamedTuple):
     """What the options mean, all of it checked.
 
-    order: of sessions. limits: by target. guarded: the targets that may not be production. run: the
-    name of this replay.
+    order: of sessions. limits: by target. guarded: the targets that may not be production; logins:
+    where their credentials are fetched. run: the name of this replay.
     """
 
     rules: RuleSet
     order: SessionOrder
     limits: dict[str, Limits]
     guarded: dict[str, Origin]
+    logins: dict[str, Origin]
     speed: float
     fail_on: list[Limit]
     run: str
@@ -156,6 +157,12 @@ def settings_of(args: argparse.Namespace) -> Settings:
             for name, target in rules.targets.items()
             for origin in rules.origins(target)
             if not (target.allow_production or args.allow_production)
+        },
+        logins={
+            source.name: parse_origin(source.url)[0]
+            for target in rules.targets.values()
+            for source in target.auth.sources
+            if source.url is not None and not (target.allow_production or args.allow_production)
         },
         speed=parse_speed(args.speed),
         fail_on=parse_fail_on(args.fail_on),

@@ -3,12 +3,13 @@
 Pure. Compares scheme, host and port of every target with every authority that
 clients asked for and every upstream in the capture. Equal addresses alone are
 no proof (load balancers are shared): whoever can resolve names warns of them.
+Where credentials are fetched may be shared too, so that is only warned of.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.headers import first
@@ -23,11 +24,19 @@ class ProductionGuard:
     """Refuses targets that are production.
 
     targets: by name, those that are not allowed to be production (without
-    ``allow_production: true``).
+    ``allow_production: true``). logins: where credentials are fetched for them,
+    by the name of their entry in the rule file. warn: takes a line.
     """
 
-    def __init__(self, targets: Mapping[str, Origin]) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Origin],
+        logins: Mapping[str, Origin] | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
         self._targets = {_normal(origin): name for name, origin in targets.items()}
+        self._logins = {_normal(origin): name for name, origin in (logins or {}).items()}
+        self._warn = warn
         self._known: set[tuple[str, str | None, str]] = set()
         self.places: set[Origin] = set()
         """Captured places so far, for a warning by address."""
@@ -57,6 +66,12 @@ class ProductionGuard:
                     f"target {name} is {origin}, where this traffic was captured: nothing more is "
                     "sent; name another target, or allow it with allow_production in the rules or "
                     "--allow-production"
+                )
+            login = self._logins.pop(origin, None)
+            if login is not None and self._warn is not None:
+                self._warn(
+                    f"{login} fetches credentials from {origin}, where this traffic was captured: "
+                    "production gives them out, and counts the logins"
                 )
             if len(self.places) < MAX_KNOWN:
                 self.places.add(origin)

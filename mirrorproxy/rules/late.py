@@ -62,6 +62,13 @@ class Source(NamedTuple):
     spec: Spec
     users: Entries
 
+    @property
+    def url(self) -> str | None:
+        """Where the values are fetched; None if they are made here."""
+        if isinstance(self.spec, (str, Minted)):
+            return None
+        return self.spec.url if isinstance(self.spec, Login) else self.spec.token_url
+
 
 KeyOf = Callable[[Credential, Exchange], str | None]
 """Returns what a credential's value is kept by, None if there is none for it."""

@@ -92,3 +92,21 @@ def test_made_up_hosts_do_not_fill_the_memory():
     assert len(one.places) == 4096
     with pytest.raises(ConfigError):
         one.check(exchange("staging"))
+
+
+def test_a_login_at_production_is_warned_of_once():
+    """A login server may be shared, so the replay goes on."""
+    lines: list[str] = []
+    guard = ProductionGuard(
+        {"staging": parse_origin("https://staging.example.com")[0]},
+        {"targets.staging.auth.0": parse_origin("https://login.example.com/token")[0]},
+        lines.append,
+    )
+    guard.check(exchange("api.example.com"))
+    assert lines == []
+    guard.check(exchange("login.example.com"))
+    guard.check(exchange("LOGIN.example.com"))
+    assert lines == [
+        "targets.staging.auth.0 fetches credentials from https://login.example.com, where this "
+        "traffic was captured: production gives them out, and counts the logins"
+    ]

@@ -159,10 +159,10 @@ def settings_of(args: argparse.Namespace) -> Settings:
             if not (target.allow_production or args.allow_production)
         },
         logins={
-            source.name: parse_origin(source.url)[0]
+            source.name: parse_origin(source.server)[0]
             for target in rules.targets.values()
             for source in target.auth.sources
-            if source.url is not None and not (target.allow_production or args.allow_production)
+            if source.server is not None and not (target.allow_production or args.allow_production)
         },
         speed=parse_speed(args.speed),
         fail_on=parse_fail_on(args.fail_on),

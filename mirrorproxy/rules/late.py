@@ -63,11 +63,12 @@ class Source(NamedTuple):
     users: Entries
 
     @property
-    def url(self) -> str | None:
-        """Where the values are fetched; None if they are made here."""
+    def server(self) -> str | None:
+        """The URL of who gives the values out, without a path; None if they are made here."""
         if isinstance(self.spec, (str, Minted)):
             return None
-        return self.spec.url if isinstance(self.spec, Login) else self.spec.token_url
+        parts = urlsplit(self.spec.url if isinstance(self.spec, Login) else self.spec.token_url)
+        return f"{parts.scheme}://{parts.netloc}"
 
 
 KeyOf = Callable[[Credential, Exchange], str | None]

@@ -93,7 +93,7 @@ def test_every_example_is_a_good_rule_file(text, tmp_path):
 
 def test_the_example_that_doubles_the_load_does_what_it_says():
     """Two shots of an order, the second with a number of its own; nobody's phone."""
-    rules = load_rules(ROOT / "examples/rules/double-the-load.yaml", ENVIRON)
+    rules = load_rules(ROOT / "examples/rules/extra-copies.yaml", ENVIRON)
     body = '{"order_number":"A-12345678","customer":{"email":"ann@b.c","phone":"5"}}'
     one = exchange(
         "POST", "/orders/new?utm_x=1&a=2", [("Content-Type", "application/json")],

@@ -25,9 +25,9 @@ from realistic import BODY_BYTES, Shoppers
 from results import Column, Demand, Row, Section, Spread
 
 from mirrorproxy import members
+from mirrorproxy.aws_urls import bodies_of, parse_streams
 from mirrorproxy.packs import Pack
 from mirrorproxy.sinks.firehose import FirehoseSink
-from mirrorproxy.sinks.targets import parse_firehose
 from mirrorproxy.spool.segment import SegmentWriter
 from mirrorproxy.spool.shipper import Shipper
 
@@ -85,9 +85,12 @@ def shipping_us(lines: Sequence[bytes]) -> float:
         spool = Path(folder)
         writer = SegmentWriter(spool, 0, max_segment_bytes=1 << 30)
         now = 0.0
-        target = parse_firehose("firehose://bench?bodies=s3://bucket/x")
+        target = parse_streams("firehose://bench?bodies=s3://bucket/x", "--to")
         sink = FirehoseSink(
-            target.streams, Streams(target).put, S3Bucket(target.bodies), monotonic=lambda: now
+            target.streams,
+            Streams(target).put,
+            S3Bucket(bodies_of(target, "--to")),
+            monotonic=lambda: now,
         )
         sink.put(Pack(0, b"", 0, 0))
         sink.flush()  # a connection and boto3's tables, once and for all

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mirrorproxy.aws_urls import bodies_of, parse_bucket, parse_streams
 from mirrorproxy.capture.settings import ShipperSettings
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.packs import Sink
 from mirrorproxy.sinks.directory import DirectorySink
 from mirrorproxy.sinks.probe import NO_BOTO3, probe
-from mirrorproxy.sinks.targets import parse_firehose, parse_s3
 
 log = logging.getLogger("mirrorproxy")
 
@@ -86,7 +86,10 @@ def check_target(to: str) -> None:
     their records, as in any outage.
     """
     if scheme := sink_scheme(to):
-        (parse_s3 if scheme == "s3" else parse_firehose)(to)
+        if scheme == "s3":
+            parse_bucket(to, "--to")
+        else:
+            bodies_of(parse_streams(to, "--to"), "--to")
         if reason := probe(to):
             log.warning("cannot ship yet: %s", reason)
         return

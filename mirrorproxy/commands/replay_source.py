@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from mirrorproxy.aws_urls import parse_bucket, parse_queue
 from mirrorproxy.clock import wall_us
 from mirrorproxy.commands.source_options import Asked, asked_of
 from mirrorproxy.errors import SourceError
@@ -179,7 +180,7 @@ class _Parts:
         from mirrorproxy.sources import aws, s3, sqs  # noqa: PLC0415
 
         asked = self._asked
-        url = sqs.parse_sqs_url(asked.specs[0])
+        url = parse_queue(asked.specs[0], asked.specs[0])
         call = aws.Caller(self._problem, self._stopping)
         arrivals = Arrivals(asked.until_us)
         feed = sqs.SqsFeed(
@@ -209,12 +210,12 @@ class _Parts:
             return []
         from mirrorproxy.sources import aws, s3  # noqa: PLC0415
 
-        urls = [s3.parse_s3_url(spec) for spec in self._asked.s3]
+        urls = [parse_bucket(spec, spec) for spec in self._asked.s3]
         call = aws.Caller(self._problem, self._stopping)
         downloads = self._downloads()
         captures = []
         for url in urls:
-            client = aws.client("s3", url.region)
+            client = aws.client("s3", url.region, url.endpoint)
             capture = s3.S3Capture(url, client, call, s3.S3Reader(client, call, downloads))
             capture.check(self._asked.span)
             captures.append(capture)

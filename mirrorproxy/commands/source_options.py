@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mirrorproxy.aws_urls import S3, SQS
 from mirrorproxy.clock import wall_us
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.replay.schedule import MAX_SPEED
@@ -22,8 +23,6 @@ from mirrorproxy.units import parse_duration, parse_moment
 _FOLLOWED_WINDOW_US = 5_000_000
 """Without a delay nobody waits half a minute for the order of what is captured now."""
 
-S3 = "s3://"
-SQS = "sqs://"
 _EVER_US = 1 << 62
 _PER_S = 1_000_000
 

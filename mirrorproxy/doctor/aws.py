@@ -12,9 +12,9 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from mirrorproxy.aws_urls import BucketUrl, QueueUrl
 from mirrorproxy.doctor.finding import Failure, FailureKind
 from mirrorproxy.doctor.http import ahead_of
-from mirrorproxy.doctor.places import BucketPlace, QueuePlace
 from mirrorproxy.errors import ConfigError
 
 T = TypeVar("T")
@@ -127,7 +127,7 @@ class Aws:
             )
         )
 
-    def bucket_region(self, place: BucketPlace) -> str | Failure | None:
+    def bucket_region(self, place: BucketUrl) -> str | Failure | None:
         """Return where a bucket is, None where it does not say."""
         answer = self._try(lambda: self._s3(place).head_bucket(Bucket=place.bucket))
         if not isinstance(answer, Failure):
@@ -136,9 +136,9 @@ class Aws:
             return None if region is None else str(region)
         return answer
 
-    def begin_upload(self, place: BucketPlace) -> Failure | None:
+    def begin_upload(self, place: BucketUrl) -> Failure | None:
         """Begin an upload and give it up: nothing becomes of it, no event is sent."""
-        key = f"{place.prefix}bodies/doctor-{uuid.uuid4()}"
+        key = f"{place.folder}bodies/doctor-{uuid.uuid4()}"
         answer = self._try(
             lambda: self._s3(place).create_multipart_upload(Bucket=place.bucket, Key=key)
         )
@@ -152,11 +152,11 @@ class Aws:
             )
         )
 
-    def list_one(self, place: BucketPlace) -> str | Failure | None:
+    def list_one(self, place: BucketUrl) -> str | Failure | None:
         """Return the first key below a prefix, None without one."""
         answer = self._try(
             lambda: self._s3(place).list_objects_v2(
-                Bucket=place.bucket, Prefix=place.prefix, MaxKeys=1
+                Bucket=place.bucket, Prefix=place.folder, MaxKeys=1
             )
         )
         if isinstance(answer, Failure):
@@ -164,40 +164,40 @@ class Aws:
         found = answer.get("Contents") or [{"Key": None}]
         return found[0]["Key"]  # type: ignore[no-any-return]
 
-    def read_one(self, place: BucketPlace, key: str | None) -> Failure | None:
+    def read_one(self, place: BucketUrl, key: str | None) -> Failure | None:
         """Return how a look at an object is answered; without one, at a name that is not there."""
-        wanted = key or f"{place.prefix}doctor-{uuid.uuid4()}"
+        wanted = key or f"{place.folder}doctor-{uuid.uuid4()}"
         return _failure(
             self._try(lambda: self._s3(place).head_object(Bucket=place.bucket, Key=wanted))
         )
 
-    def public_access(self, place: BucketPlace) -> Mapping[str, Any] | Failure:
+    def public_access(self, place: BucketUrl) -> Mapping[str, Any] | Failure:
         """Return a bucket's PublicAccessBlockConfiguration."""
         answer = self._try(lambda: self._s3(place).get_public_access_block(Bucket=place.bucket))
         return answer if isinstance(answer, Failure) else answer["PublicAccessBlockConfiguration"]
 
-    def encryption(self, place: BucketPlace) -> Mapping[str, Any] | Failure:
+    def encryption(self, place: BucketUrl) -> Mapping[str, Any] | Failure:
         """Return a bucket's ServerSideEncryptionConfiguration."""
         answer = self._try(lambda: self._s3(place).get_bucket_encryption(Bucket=place.bucket))
         return (
             answer if isinstance(answer, Failure) else answer["ServerSideEncryptionConfiguration"]
         )
 
-    def queue_url(self, place: QueuePlace) -> str | Failure:
+    def queue_url(self, place: QueueUrl) -> str | Failure:
         """Return a queue's URL."""
-        if place.url is not None:
-            return place.url
+        if place.address is not None:
+            return place.address
         answer = self._try(lambda: self._sqs(place).get_queue_url(QueueName=place.name))
         return answer if isinstance(answer, Failure) else str(answer["QueueUrl"])
 
-    def queue(self, place: QueuePlace, url: str) -> Mapping[str, Any] | Failure:
+    def queue(self, place: QueueUrl, url: str) -> Mapping[str, Any] | Failure:
         """Return a queue's attributes."""
         answer = self._try(
             lambda: self._sqs(place).get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
         )
         return answer if isinstance(answer, Failure) else answer.get("Attributes", {})
 
-    def queue_action(self, place: QueuePlace, url: str, action: str) -> Failure | None:
+    def queue_action(self, place: QueueUrl, url: str, action: str) -> Failure | None:
         """Return how a call is answered that names no message: it can do nothing."""
         sqs = self._sqs(place)
         calls: Mapping[str, Callable[[], Any]] = {
@@ -209,10 +209,10 @@ class Aws:
         }
         return _failure(self._try(calls[action]))
 
-    def _s3(self, place: BucketPlace) -> Any:
+    def _s3(self, place: BucketUrl) -> Any:
         return self._client("s3", place.region, place.endpoint)
 
-    def _sqs(self, place: QueuePlace) -> Any:
+    def _sqs(self, place: QueueUrl) -> Any:
         return self._client("sqs", place.region)
 
     def _client(self, service: str, region: str | None, endpoint: str | None = None) -> Any:

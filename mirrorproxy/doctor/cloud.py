@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
+from mirrorproxy.aws_urls import BucketUrl, QueueUrl, StreamsUrl
 from mirrorproxy.doctor import bucket as buckets
 from mirrorproxy.doctor import queue as queues
 from mirrorproxy.doctor import stream as streams
 from mirrorproxy.doctor.bucket import Use
 from mirrorproxy.doctor.finding import Failure, Finding, failed
-from mirrorproxy.doctor.places import BucketPlace, Place, QueuePlace, StreamPlace
+from mirrorproxy.doctor.places import Place
 
 QUEUE_ACTIONS = ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility")
 
@@ -25,15 +26,15 @@ class Calls(Protocol):
     def identity(self) -> str | Failure: ...  # noqa: D102
     def stream(self, name: str, region: str | None) -> Mapping[str, Any] | Failure: ...  # noqa: D102
     def put_nothing(self, name: str, region: str | None) -> Failure | None: ...  # noqa: D102
-    def bucket_region(self, place: BucketPlace) -> str | Failure | None: ...  # noqa: D102
-    def begin_upload(self, place: BucketPlace) -> Failure | None: ...  # noqa: D102
-    def list_one(self, place: BucketPlace) -> str | Failure | None: ...  # noqa: D102
-    def read_one(self, place: BucketPlace, key: str | None) -> Failure | None: ...  # noqa: D102
-    def public_access(self, place: BucketPlace) -> Mapping[str, Any] | Failure: ...  # noqa: D102
-    def encryption(self, place: BucketPlace) -> Mapping[str, Any] | Failure: ...  # noqa: D102
-    def queue_url(self, place: QueuePlace) -> str | Failure: ...  # noqa: D102
-    def queue(self, place: QueuePlace, url: str) -> Mapping[str, Any] | Failure: ...  # noqa: D102
-    def queue_action(self, place: QueuePlace, url: str, action: str) -> Failure | None: ...  # noqa: D102
+    def bucket_region(self, place: BucketUrl) -> str | Failure | None: ...  # noqa: D102
+    def begin_upload(self, place: BucketUrl) -> Failure | None: ...  # noqa: D102
+    def list_one(self, place: BucketUrl) -> str | Failure | None: ...  # noqa: D102
+    def read_one(self, place: BucketUrl, key: str | None) -> Failure | None: ...  # noqa: D102
+    def public_access(self, place: BucketUrl) -> Mapping[str, Any] | Failure: ...  # noqa: D102
+    def encryption(self, place: BucketUrl) -> Mapping[str, Any] | Failure: ...  # noqa: D102
+    def queue_url(self, place: QueueUrl) -> str | Failure: ...  # noqa: D102
+    def queue(self, place: QueueUrl, url: str) -> Mapping[str, Any] | Failure: ...  # noqa: D102
+    def queue_action(self, place: QueueUrl, url: str, action: str) -> Failure | None: ...  # noqa: D102
 
 
 def check_identity(answer: str | Failure) -> Finding:
@@ -49,38 +50,38 @@ def check_identity(answer: str | Failure) -> Finding:
 def check_place(aws: Calls, place: Place, use: Use) -> Iterator[Finding]:
     """Yield what is to be said of one place. use: a capture writes there, or a replay reads."""
     match place:
-        case StreamPlace():
-            for name in place.names:
+        case StreamsUrl():
+            for name in place.streams:
                 described = aws.stream(name, place.region)
                 yield from streams.check_stream(name, described, place.packing, place.bodies)
                 if not isinstance(described, Failure) or described.kind == "denied":
                     yield streams.check_put(name, aws.put_nothing(name, place.region))
             if place.bodies is not None:
                 yield from _bucket(aws, place.bodies, "write")
-        case BucketPlace():
+        case BucketUrl():
             yield from _bucket(aws, place, use)
-        case QueuePlace():
+        case QueueUrl():
             yield from _queue(aws, place)
 
 
-def _bucket(aws: Calls, place: BucketPlace, use: Use) -> Iterator[Finding]:
+def _bucket(aws: Calls, place: BucketUrl, use: Use) -> Iterator[Finding]:
     name, region = place.bucket, aws.bucket_region(place)
     there = buckets.check_region(name, region, aws.region(place.region))
     yield there
     if isinstance(region, Failure) and region.kind != "denied":
         return
     if use == "write":
-        yield buckets.check_write(name, place.prefix, aws.begin_upload(place))
+        yield buckets.check_write(name, place.folder, aws.begin_upload(place))
     key = aws.list_one(place)
     found = key if isinstance(key, Failure) else int(key is not None)
-    yield buckets.check_list(name, place.prefix, found, use)
+    yield buckets.check_list(name, place.folder, found, use)
     if use == "read" and not isinstance(key, Failure):
         yield buckets.check_read(name, aws.read_one(place, key))
     yield buckets.check_public(name, aws.public_access(place))
     yield buckets.check_encryption(name, aws.encryption(place))
 
 
-def _queue(aws: Calls, place: QueuePlace) -> Iterator[Finding]:
+def _queue(aws: Calls, place: QueueUrl) -> Iterator[Finding]:
     url = aws.queue_url(place)
     if isinstance(url, Failure):
         yield from queues.check_queue(place.name, url, place.visibility_s)
@@ -97,7 +98,7 @@ def _queue(aws: Calls, place: QueuePlace) -> Iterator[Finding]:
 
 def _dead_letters(aws: Calls, arn: str) -> Finding:
     _, _, _, region, _, name = (*arn.split(":"), "", "", "", "", "", "")[:6]
-    place = QueuePlace(name=name, region=region or None)
+    place = QueueUrl(name=name, region=region or None)
     url = aws.queue_url(place)
     found = url if isinstance(url, Failure) else aws.queue(place, url)
     if isinstance(found, Failure):

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mirrorproxy.aws_urls import BucketUrl, Packing
 from mirrorproxy.doctor.finding import Failure, Finding, allowed, failed, unknown
-from mirrorproxy.doctor.places import BucketPlace, Packing
 
 _TIMESTAMP = re.compile(r"!\{timestamp:([^}]*)\}")
 _HOURS = "yyyy/MM/dd/HH/"
@@ -25,7 +25,7 @@ def check_stream(
     name: str,
     answer: Mapping[str, Any] | Failure,
     packing: Packing,
-    bodies: BucketPlace | None,
+    bodies: BucketUrl | None,
 ) -> list[Finding]:
     """Return what is to be said of a stream. answer: its DeliveryStreamDescription."""
     what = f"stream {name}"
@@ -227,7 +227,7 @@ def _logging(what: str, to: Mapping[str, Any], _packing: Packing) -> Iterator[Fi
         )
 
 
-def _bodies(what: str, to: Mapping[str, Any], bodies: BucketPlace | None) -> Iterator[Finding]:
+def _bodies(what: str, to: Mapping[str, Any], bodies: BucketUrl | None) -> Iterator[Finding]:
     bucket, base = _bucket_of(to), base_of_prefix(to.get("Prefix") or "")
     if bodies is None:
         yield Finding(
@@ -236,12 +236,12 @@ def _bodies(what: str, to: Mapping[str, Any], bodies: BucketPlace | None) -> Ite
             "no bucket is named for large bodies",
             f"add ?bodies=s3://{bucket}/{base or ''} to the URL",
         )
-    elif base is not None and (bodies.bucket, bodies.prefix) != (bucket, base):
+    elif base is not None and (bodies.bucket, bodies.folder) != (bucket, base):
         yield Finding(
             "problem",
             what,
             f"delivers to s3://{bucket}/{base}, and large bodies go to "
-            f"s3://{bodies.bucket}/{bodies.prefix}: readers look for them beside the records",
+            f"s3://{bodies.bucket}/{bodies.folder}: readers look for them beside the records",
             f"use bodies=s3://{bucket}/{base}",
         )
 

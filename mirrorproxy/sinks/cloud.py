@@ -12,14 +12,16 @@ from pathlib import Path
 
 from boto3.s3.transfer import TransferConfig
 
+from mirrorproxy.aws_urls import S3, BucketUrl, StreamsUrl, bodies_of, parse_bucket, parse_streams
 from mirrorproxy.errors import ConfigError, SinkRejected, SinkUnavailable
 from mirrorproxy.sinks.aws import Refused, Service
 from mirrorproxy.sinks.firehose import PERMISSION, FirehoseSink, put_records
 from mirrorproxy.sinks.records import gzip_member, plain_lines
 from mirrorproxy.sinks.s3 import S3Sink, put_object
-from mirrorproxy.sinks.targets import FirehoseTarget, S3Target, parse_firehose, parse_s3
 
 _log = logging.getLogger(__name__)
+
+_TO = "--to"
 
 # A body in parts: one at a time is in memory, and a lost connection costs one of them.
 _TRANSFER = TransferConfig(
@@ -28,29 +30,26 @@ _TRANSFER = TransferConfig(
 
 
 class S3Bucket:
-    """A place in a bucket, see `s3.Bucket`. region: where the target names none."""
+    """A place in a bucket, see `s3.Bucket`."""
 
-    def __init__(self, target: S3Target, region: str | None = None) -> None:
-        self._target = target
-        self._service = Service(
-            "s3", f"the bucket {target.bucket}", target.region or region, target.endpoint
-        )
+    def __init__(self, url: BucketUrl) -> None:
+        self._bucket = url.bucket
+        self._folder = url.folder
+        self._service = Service("s3", f"the bucket {url.bucket}", url.region, url.endpoint)
 
     def put(self, key: str, content: io.BytesIO) -> None:
         """Store an object under a key relative to the prefix."""
-        at = self._target
         self._service.call(
             "s3:PutObject",
-            lambda client: put_object(client, at.bucket, at.prefix + key, content),
+            lambda client: put_object(client, self._bucket, self._folder + key, content),
         )
 
     def put_body(self, ref: str, path: Path) -> None:
         """Store the file as the body object ``ref``."""
-        at = self._target
         self._service.call(
             "s3:PutObject",
             lambda client: client.upload_file(
-                str(path), at.bucket, at.prefix + ref, Config=_TRANSFER
+                str(path), self._bucket, self._folder + ref, Config=_TRANSFER
             ),
         )
 
@@ -59,15 +58,15 @@ class S3Bucket:
 
         Raises Refused, SinkUnavailable.
         """
-        at, key = self._target, f"{self._target.prefix}.mirrorproxy-check"
+        bucket, key = self._bucket, f"{self._folder}.mirrorproxy-check"
         upload = self._service.call(
             "s3:PutObject",
-            lambda client: client.create_multipart_upload(Bucket=at.bucket, Key=key),
+            lambda client: client.create_multipart_upload(Bucket=bucket, Key=key),
         )
         self._service.call(
             "s3:AbortMultipartUpload",
             lambda client: client.abort_multipart_upload(
-                Bucket=at.bucket, Key=key, UploadId=upload["UploadId"]
+                Bucket=bucket, Key=key, UploadId=upload["UploadId"]
             ),
         )
 
@@ -77,12 +76,12 @@ class S3Bucket:
 
 
 class Streams:
-    """Firehose's side of a target."""
+    """The streams of a URL."""
 
-    def __init__(self, target: FirehoseTarget) -> None:
+    def __init__(self, url: StreamsUrl) -> None:
         self._services = {
-            stream: Service("firehose", f"the stream {stream}", target.region, None)
-            for stream in target.streams
+            stream: Service("firehose", f"the stream {stream}", url.region, None)
+            for stream in url.streams
         }
 
     def put(self, stream: str, records: Sequence[bytes]) -> list[str | None]:
@@ -102,15 +101,15 @@ class Streams:
 
 def make_s3_sink(to: str, stream: str, roll_bytes: int, roll_age_s: float) -> S3Sink:
     """Return the sink of an ``s3://`` URL. Raises ConfigError."""
-    bucket = S3Bucket(parse_s3(to))
+    bucket = S3Bucket(parse_bucket(to, _TO))
     return S3Sink(bucket, stream, roll_bytes=roll_bytes, roll_age_s=roll_age_s)
 
 
 def make_firehose_sink(to: str) -> FirehoseSink:
     """Return the sink of a ``firehose://`` URL. Raises ConfigError."""
-    target = parse_firehose(to)
-    bodies = S3Bucket(target.bodies, target.region)
-    return FirehoseSink(target.streams, Streams(target).put, bodies, packing=target.packing)
+    url = parse_streams(to, _TO)
+    bodies = S3Bucket(bodies_of(url, _TO))
+    return FirehoseSink(url.streams, Streams(url).put, bodies, packing=url.packing)
 
 
 def check(to: str) -> str | None:
@@ -119,15 +118,15 @@ def check(to: str) -> str | None:
     Raises ConfigError for what people have to mend.
     """
     try:
-        if to.startswith("s3://"):
-            S3Bucket(parse_s3(to)).check()
+        if to.startswith(S3):
+            S3Bucket(parse_bucket(to, _TO)).check()
             return None
-        target = parse_firehose(to)
-        pack = gzip_member if target.packing == "gzip" else plain_lines
-        Streams(target).check(pack(b"", 0))
-        S3Bucket(target.bodies, target.region).check()
+        url = parse_streams(to, _TO)
+        pack = gzip_member if url.packing == "gzip" else plain_lines
+        Streams(url).check(pack(b"", 0))
+        S3Bucket(bodies_of(url, _TO)).check()
     except (Refused, SinkRejected) as error:
-        raise ConfigError(str(error), file="--to") from error
+        raise ConfigError(str(error), file=_TO) from error
     except SinkUnavailable as error:
         return str(error)
     return None

@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from mirrorproxy.aws_urls import Packing
 from mirrorproxy.errors import SinkUnavailable
 from mirrorproxy.packs import Pack, Receipt, Shape, SinkState
 from mirrorproxy.retry import RetrySchedule
 from mirrorproxy.sinks.records import by_stream, gzip_member, plain_lines, records_of
 from mirrorproxy.sinks.stream import Packed, StreamQueue
-from mirrorproxy.sinks.targets import Packing
 
 PERMISSION = "firehose:PutRecordBatch"
 

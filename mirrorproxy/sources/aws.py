@@ -80,8 +80,11 @@ class Deed(NamedTuple):
     permission: str
 
 
-def client(service: str, region: str | None) -> Any:
-    """Return boto3's client of a service, such as "s3". Raises ConfigError."""
+def client(service: str, region: str | None, endpoint: str | None = None) -> Any:
+    """Return boto3's client of a service, such as "s3". Raises ConfigError.
+
+    region, endpoint: None for AWS's own defaults (environment, profile).
+    """
     try:
         boto3 = importlib.import_module("boto3")
         config = importlib.import_module("botocore.config")
@@ -91,6 +94,7 @@ def client(service: str, region: str | None) -> Any:
         return boto3.session.Session().client(
             service,
             region_name=region,
+            endpoint_url=endpoint,
             config=config.Config(
                 retries={"total_max_attempts": 1},
                 connect_timeout=_CONNECT_TIMEOUT_S,

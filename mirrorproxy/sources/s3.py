@@ -1,6 +1,6 @@
 """Captures in S3: finding their objects, and reading them.
 
-Owns the URL, what is listed and how few requests that takes, and the reading of
+Owns what is listed and how few requests that takes, and the reading of
 record and body objects. Blocks: used by threads alone. Never writes.
 """
 
@@ -12,19 +12,16 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
 
 from mirrorproxy import keys
-from mirrorproxy.errors import ConfigError, SourceError
+from mirrorproxy.aws_urls import S3, BucketUrl
+from mirrorproxy.errors import SourceError
 from mirrorproxy.sources.aws import START_ATTEMPTS, AwsError, Caller, Deed, Kind
 from mirrorproxy.sources.download import Download, Downloads
 from mirrorproxy.sources.events import Account, CaptureObject
 from mirrorproxy.sources.span import Span, hour_folder
 
-SCHEME = "s3://"
-
 _MAX_FOLDERS = 1000
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{1,254}")
 _YEAR = re.compile(r"[0-9]{4}")
 _HOUR = re.compile(r"([0-9]{4}/[0-9]{2}/[0-9]{2}/[0-9]{2})/[^/]+")
 _DATED = re.compile(r"(?:^|(?<=/))[0-9]{4}/(?:[0-9]{2}/){0,3}\Z")
@@ -34,24 +31,6 @@ _FAILED = "-failed"
 _STARTING: frozenset[Kind] = frozenset({"unavailable"})
 _READING: frozenset[Kind] = frozenset({"unavailable", "credentials"})
 _RUNNING: frozenset[Kind] = frozenset({"unavailable", "credentials", "denied"})
-
-
-class S3Url(NamedTuple):
-    """``s3://BUCKET/PREFIX?region=REGION``."""
-
-    bucket: str
-    prefix: str
-    region: str | None
-
-
-def parse_s3_url(text: str) -> S3Url:
-    """Return the parts of such a URL. Raises ConfigError."""
-    parts = urlsplit(text)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    region = options.pop("region", None)
-    if parts.scheme != "s3" or not _BUCKET.fullmatch(parts.netloc) or options or parts.fragment:
-        raise ConfigError("expected s3://BUCKET/PREFIX, with ?region=REGION if need be", file=text)
-    return S3Url(parts.netloc, parts.path.removeprefix("/"), region or None)
 
 
 class Entry(NamedTuple):
@@ -98,10 +77,10 @@ class S3Reader:
         download = Download(self._downloads, fetch, size)
         base = keys.base_of(key)
         source = CaptureObject(
-            name=f"{SCHEME}{bucket}/{key}",
+            name=f"{S3}{bucket}/{key}",
             open=download.open,
             time_us=keys.time_us(key),
-            base=f"{SCHEME}{bucket}/{base}",
+            base=f"{S3}{bucket}/{base}",
             read_body=partial(self._body, bucket, base),
             account=account,
         )
@@ -112,7 +91,7 @@ class S3Reader:
         try:
             self._range(bucket, key, None, 0, 1, attempts=START_ATTEMPTS)
         except OSError as error:
-            raise SourceError(f"{SCHEME}{bucket}/{key}: {error.strerror}") from error
+            raise SourceError(f"{S3}{bucket}/{key}: {error.strerror}") from error
 
     def _range(
         self,
@@ -131,7 +110,7 @@ class S3Reader:
         if version is not None:
             wanted["VersionId"] = version
             permission = "s3:GetObjectVersion"
-        deed = Deed(f"{SCHEME}{bucket}/{key}", f"{permission} on arn:aws:s3:::{bucket}/{key}")
+        deed = Deed(f"{S3}{bucket}/{key}", f"{permission} on arn:aws:s3:::{bucket}/{key}")
 
         def get() -> bytes:
             try:
@@ -157,13 +136,13 @@ class S3Reader:
 class S3Capture:
     """The objects of one capture in S3."""
 
-    def __init__(self, url: S3Url, client: Any, call: Caller, reader: S3Reader) -> None:
+    def __init__(self, url: BucketUrl, client: Any, call: Caller, reader: S3Reader) -> None:
         self._url = url
         self._client = client
         self._call = call
         self._reader = reader
-        self.name = f"{SCHEME}{url.bucket}/{url.prefix}"
-        self._deed = Deed(f"{SCHEME}{url.bucket}", f"s3:ListBucket on arn:aws:s3:::{url.bucket}")
+        self.name = f"{S3}{url.bucket}/{url.prefix}"
+        self._deed = Deed(f"{S3}{url.bucket}", f"s3:ListBucket on arn:aws:s3:::{url.bucket}")
         self._attempts: int | None = START_ATTEMPTS
 
     def check(self, span: Span) -> None:
@@ -185,7 +164,7 @@ class S3Capture:
         for entry in self._entries(span):
             account = None
             if account_of is not None:
-                account = account_of(f"{SCHEME}{bucket}/{entry.key}")
+                account = account_of(f"{S3}{bucket}/{entry.key}")
                 if account is None:
                     continue
             yield self._reader.object(bucket, entry.key, entry.size, account=account)

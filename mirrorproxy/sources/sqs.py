@@ -9,27 +9,20 @@ queue's own dead-letter queue takes them.
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any
 
-from mirrorproxy.errors import ConfigError, SourceError
+from mirrorproxy.aws_urls import SQS, QueueUrl
+from mirrorproxy.errors import SourceError
 from mirrorproxy.sources.arrivals import Arrivals
 from mirrorproxy.sources.aws import START_ATTEMPTS, AwsError, Caller, Deed, Kind
 from mirrorproxy.sources.events import Account, Unreadable
 from mirrorproxy.sources.merge import SLACK_US
 from mirrorproxy.sources.notices import UnknownNotice, Written, written
 from mirrorproxy.sources.s3 import S3Reader
-from mirrorproxy.units import parse_duration
-
-SCHEME = "sqs://"
-
-VISIBILITY_S = 60.0
-"""How long a message stays with a worker that says nothing more of it."""
 
 MAX_IN_HAND = 64
 """Messages that a worker holds at most: with a delay they wait for their time."""
@@ -42,42 +35,7 @@ _WAIT_S = 5
 _IDLE_S = 0.5
 _TOLD = 10_000
 _CLOSE_S = 10.0
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}(?:\.fifo)?")
 _RUNNING: frozenset[Kind] = frozenset({"unavailable", "credentials", "denied"})
-
-
-class SqsUrl(NamedTuple):
-    """``sqs://QUEUE`` or ``sqs://HOST/ACCOUNT/QUEUE``, with ?region= and &visibility=.
-
-    queue: its name, or its URL. visibility_s: from 1 second to 12 hours.
-    """
-
-    queue: str
-    region: str | None
-    visibility_s: float
-
-
-def parse_sqs_url(text: str) -> SqsUrl:
-    """Return the parts of such a URL. Raises ConfigError."""
-    help_text = "expected sqs://QUEUE or the queue's URL with sqs:// for https://"
-    parts = urlsplit(text)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    region = options.pop("region", None)
-    visibility = options.pop("visibility", None)
-    if parts.scheme != "sqs" or options or parts.fragment or "@" in parts.netloc:
-        raise ConfigError(f"{help_text}, with ?region=REGION or &visibility=TIME", file=text)
-    path = parts.path.rstrip("/")
-    name = path.rpartition("/")[2] if path else parts.netloc
-    if not _NAME.fullmatch(name):
-        raise ConfigError(help_text, file=text)
-    try:
-        visibility_s = VISIBILITY_S if visibility is None else parse_duration(visibility)
-    except ValueError as error:
-        raise ConfigError(str(error), file=text, key="visibility") from error
-    if not 1 <= visibility_s <= 43_200:
-        raise ConfigError("from 1s to 12h", file=text, key="visibility")
-    queue = f"https://{parts.netloc}{path}" if path else name
-    return SqsUrl(queue, region or None, visibility_s)
 
 
 class _Message:
@@ -102,7 +60,7 @@ class SqsFeed:
 
     def __init__(
         self,
-        url: SqsUrl,
+        url: QueueUrl,
         client: Any,
         call: Caller,
         reader: S3Reader,
@@ -145,10 +103,10 @@ class SqsFeed:
 
         Raises SourceError, which says why it cannot.
         """
-        queue = self._url.queue
+        queue, address = self._url.name, self._url.address
         try:
-            if queue.startswith("https://"):
-                self._queue_url = queue
+            if address is not None:
+                self._queue_url = address
             else:
                 deed = self._deed("sqs:GetQueueUrl")
                 found = self._try(deed, lambda: self._client.get_queue_url(QueueName=queue))
@@ -164,7 +122,7 @@ class SqsFeed:
         if "RedrivePolicy" in said.get("Attributes", {}):
             return None
         return (
-            f"{SCHEME}{self._name}: no dead-letter queue; messages that cannot be used come again "
+            f"{SQS}{self._name}: no dead-letter queue; messages that cannot be used come again "
             "until they are too old"
         )
 
@@ -173,10 +131,10 @@ class SqsFeed:
 
     @property
     def _name(self) -> str:
-        return self._url.queue.rpartition("/")[2]
+        return self._url.name
 
     def _deed(self, permission: str) -> Deed:
-        return Deed(f"{SCHEME}{self._name}", f"{permission} on the queue {self._name}")
+        return Deed(f"{SQS}{self._name}", f"{permission} on the queue {self._name}")
 
     def start(self) -> None:
         """Begin to receive."""
@@ -274,7 +232,7 @@ class SqsFeed:
         if len(self._told) < _TOLD:
             self._told.add(message_id)
         self.left_to_queue += 1
-        name = f"{SCHEME}{self._name}: message {message_id}"
+        name = f"{SQS}{self._name}: message {message_id}"
         self._aside.append(Unreadable(name, None, f"{reason}; left to the queue", None))
 
     def _is_idle(self) -> bool:

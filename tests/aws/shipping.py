@@ -12,6 +12,7 @@ from typing import Any
 
 from support.ministack import objects
 
+from mirrorproxy.aws_urls import bodies_of, parse_streams
 from mirrorproxy.clock import new_id, wall_us
 from mirrorproxy.codec import encode_line
 from mirrorproxy.keys import body_ref
@@ -19,7 +20,6 @@ from mirrorproxy.packs import Sink
 from mirrorproxy.record import Exchange, Request
 from mirrorproxy.sinks.cloud import S3Bucket, Streams
 from mirrorproxy.sinks.firehose import FirehoseSink
-from mirrorproxy.sinks.targets import parse_firehose
 from mirrorproxy.spool.segment import SegmentWriter
 from mirrorproxy.spool.shipper import Shipper
 
@@ -62,10 +62,10 @@ def exchange_of(client: str, body: str = "x") -> Exchange:
 
 def firehose_sink(to: str, jitter: float = 0.05) -> FirehoseSink:
     """Return the sink as `cloud.make_firehose_sink` does, but quick to try again."""
-    target = parse_firehose(to)
-    bodies = S3Bucket(target.bodies, target.region)
-    put = Streams(target).put
-    return FirehoseSink(target.streams, put, bodies, packing=target.packing, jitter=lambda: jitter)
+    url = parse_streams(to, "--to")
+    bodies = S3Bucket(bodies_of(url, "--to"))
+    put = Streams(url).put
+    return FirehoseSink(url.streams, put, bodies, packing=url.packing, jitter=lambda: jitter)
 
 
 def drain(spool: Path, sink: Sink) -> Shipper:

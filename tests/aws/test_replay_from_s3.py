@@ -183,13 +183,13 @@ def test_access_logs_that_fluentd_shipped_are_replayed(s3, bucket, target, repla
     [
         pytest.param(["s3://not-there/x"], "s3://not-there: no such bucket", id="bucket"),
         pytest.param(["s3:///x"], "expected s3://BUCKET/PREFIX", id="no bucket"),
-        pytest.param(["s3://b/x?regoin=y"], "expected s3://BUCKET/PREFIX", id="misspelt"),
-        pytest.param(["s3://b", "--from", "today"], "--from: expected a time such", id="time"),
-        pytest.param(["s3://b", "--from", "-1h", "--to", "-2h"], "--to: is not after", id="order"),
+        pytest.param(["s3://b/x?regoin=y"], "has no option regoin", id="misspelt"),
+        pytest.param(["s3://bb", "--from", "today"], "--from: expected a time such", id="time"),
+        pytest.param(["s3://bb", "--from", "-1h", "--to", "-2h"], "--to: is not after", id="order"),
         pytest.param(["sqs://no-such-queue"], "sqs://no-such-queue: no such queue", id="queue"),
-        pytest.param(["sqs://q", "s3://b"], "sqs:// is read alone", id="both"),
+        pytest.param(["sqs://q", "s3://bb"], "sqs:// is read alone", id="both"),
         pytest.param(["sqs://q", "--speed", "1"], "needs --delay TIME or --speed max", id="pace"),
-        pytest.param(["s3://b", "--delay", "5m"], "--delay: means nothing without", id="delay"),
+        pytest.param(["s3://bb", "--delay", "5m"], "--delay: means nothing without", id="delay"),
         pytest.param(["-", "--follow"], "--follow: -: only directories", id="pipe"),
     ],
 )  # fmt: skip

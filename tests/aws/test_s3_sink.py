@@ -10,10 +10,10 @@ import pytest
 from shipping import drain, fill, fill_with_body, ids_of, stored
 from support.ministack import Ministack, objects
 
+from mirrorproxy.aws_urls import BucketUrl
 from mirrorproxy.errors import SinkUnavailable
 from mirrorproxy.sinks.cloud import S3Bucket, make_s3_sink
 from mirrorproxy.sinks.s3 import S3Sink
-from mirrorproxy.sinks.targets import S3Target
 from mirrorproxy.spool.shipper import Shipper
 
 pytestmark = pytest.mark.usefixtures("aws_environ")
@@ -68,7 +68,7 @@ def test_an_answer_that_is_lost_doubles_nothing(tmp_path, s3, bucket):
 
     ids = fill(tmp_path, 300)
     sink = S3Sink(
-        Forgetful(S3Target(bucket)), "m", roll_bytes=1 << 20, roll_age_s=10, jitter=lambda: 0.05
+        Forgetful(BucketUrl(bucket)), "m", roll_bytes=1 << 20, roll_age_s=10, jitter=lambda: 0.05
     )
     shipper = drain(tmp_path, sink)
     assert stored(s3, bucket) == Counter(ids)

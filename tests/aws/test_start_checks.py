@@ -49,10 +49,10 @@ def error(code: str, status: int) -> Answer:
     ("to", "line"),
     [
         ("s3://no-such/x", f"the bucket no-such {NOT_THERE}"),
-        ("s3://B!/x", "not a bucket: s3://BUCKET/PREFIX"),
+        ("s3://B!/x", "expected s3://BUCKET/PREFIX"),
         ("s3://bucket?colour=red", "s3:// has no option colour; known: endpoint, region"),
         ("firehose://s", f"say where large bodies go, {BESIDE}"),
-        ("firehose://s?bodies=s3://bbb/p&packing=zip", "packing is gzip or plain"),
+        ("firehose://s?bodies=s3://bbb/p&packing=zip", "packing: expected gzip or plain"),
         ("firehose://none?bodies=s3://bbb/p", f"the stream none {NOT_THERE}"),
     ],
 )  # fmt: skip

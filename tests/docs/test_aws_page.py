@@ -7,8 +7,8 @@ import re
 
 from pages import ROOT
 
+from mirrorproxy.aws_urls import bodies_of, parse_bucket, parse_streams
 from mirrorproxy.sinks.firehose import PERMISSION
-from mirrorproxy.sinks.targets import parse_firehose, parse_s3
 
 PAGE = (ROOT / "docs/aws.md").read_text()
 
@@ -28,5 +28,5 @@ def test_the_urls_in_the_examples_are_taken():
     """As they stand."""
     urls = re.findall(r"--to '([^']+)'", PAGE)
     assert [url.partition("://")[0] for url in urls] == ["s3", "firehose"]
-    assert parse_s3(urls[0]).region == "eu-central-1"
-    assert parse_firehose(urls[1]).bodies.prefix == "mirror/"
+    assert parse_bucket(urls[0], "--to").region == "eu-central-1"
+    assert bodies_of(parse_streams(urls[1], "--to"), "--to").folder == "mirror/"

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from mirrorproxy.aws_urls import BucketUrl
 from mirrorproxy.doctor.finding import Failure
-from mirrorproxy.doctor.places import BucketPlace
 from mirrorproxy.doctor.stream import base_of_prefix, check_put, check_stream
 
-BODIES = BucketPlace(bucket="captures", prefix="orders/")
+BODIES = BucketUrl(bucket="captures", prefix="orders/")
 GOOD = {
     "BucketARN": "arn:aws:s3:::captures",
     "Prefix": "orders/",
@@ -20,7 +20,7 @@ GOOD = {
 }
 
 
-def found(packing: Any = "gzip", bodies: BucketPlace | None = BODIES, **changes: Any) -> list[str]:
+def found(packing: Any = "gzip", bodies: BucketUrl | None = BODIES, **changes: Any) -> list[str]:
     """Return what is said of a good stream with changes, without what is fine."""
     answer = {
         "DeliveryStreamStatus": changes.pop("status", "ACTIVE"),
@@ -135,7 +135,7 @@ def test_a_good_stream():
             {"bodies": None}, "problem: no bucket is named for large bodies", id="no bodies"
         ),
         pytest.param(
-            {"bodies": BucketPlace(bucket="captures", prefix="bodies/")},
+            {"bodies": BucketUrl(bucket="captures", prefix="bodies/")},
             "problem: delivers to s3://captures/orders/, and large bodies go to "
             "s3://captures/bodies/: readers look for them beside the records",
             id="bodies elsewhere",

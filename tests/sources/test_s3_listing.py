@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from mirrorproxy.errors import ConfigError
+from mirrorproxy.aws_urls import BucketUrl
 from mirrorproxy.keys import object_key
 from mirrorproxy.sources.aws import Caller
 from mirrorproxy.sources.download import Downloads
-from mirrorproxy.sources.s3 import S3Capture, S3Reader, S3Url, parse_s3_url
+from mirrorproxy.sources.s3 import S3Capture, S3Reader
 from mirrorproxy.sources.span import EVERYTHING, Span
 
 T0 = 1_763_884_800_000_000
@@ -66,7 +66,7 @@ def downloads():
 def found(bucket: Bucket, downloads: Downloads, prefix: str = "", span: Span = EVERYTHING):
     call = Caller(lambda _text: None, threading.Event())
     reader = S3Reader(bucket, call, downloads)
-    capture = S3Capture(S3Url("b", prefix, None), bucket, call, reader)
+    capture = S3Capture(BucketUrl("b", prefix), bucket, call, reader)
     capture.check(span)
     return [one.source.name.removeprefix("s3://b/") for one in capture.objects(span)]
 
@@ -115,26 +115,3 @@ def test_within_an_hour_streams_are_merged_by_time(downloads):
     """Their names come first in the key, their times count."""
     keys = [key(0.1, "b"), key(0.2, "a"), key(0.3, "b")]
     assert found(Bucket(keys), downloads) == keys
-
-
-@pytest.mark.parametrize(
-    ("text", "url"),
-    [
-        ("s3://bb", S3Url("bb", "", None)),
-        ("s3://bb/", S3Url("bb", "", None)),
-        ("s3://bb/p/q", S3Url("bb", "p/q", None)),
-        ("s3://my.bucket-1/p/?region=eu-west-1", S3Url("my.bucket-1", "p/", "eu-west-1")),
-    ],
-)
-def test_urls(text, url):
-    """Bucket, prefix, region."""
-    assert parse_s3_url(text) == url
-
-
-@pytest.mark.parametrize(
-    "text", ["s3://", "s3:///p", "s3://bb/p?x=1", "s3://bb/p#f", "http://bb/p"]
-)
-def test_what_is_no_url_of_a_capture_is_refused(text):
-    """With what is expected."""
-    with pytest.raises(ConfigError, match="expected s3://BUCKET/PREFIX"):
-        parse_s3_url(text)

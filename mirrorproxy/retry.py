@@ -1,6 +1,6 @@
 """When to try again: full jitter, without end.
 
-Owns one schedule of attempts. Pure: the time and the randomness are passed in, nothing
+Owns the schedule of attempts. Pure: the time and the randomness are passed in, nothing
 sleeps. A random wait between nothing and a limit that doubles spreads those who failed
 together; a wait that is clamped after the jitter would bring them back together.
 """
@@ -13,6 +13,13 @@ BASE_S = 0.25
 LIMIT_S = 30.0
 
 _MAX_DOUBLINGS = 16
+
+
+def wait_s(
+    failures: int, jitter: float, *, base_s: float = BASE_S, limit_s: float = LIMIT_S
+) -> float:
+    """Return how long to wait after so many failures in a row. jitter: a random number, 0 to 1."""
+    return min(limit_s, base_s * 2.0 ** min(failures, _MAX_DOUBLINGS)) * jitter
 
 
 class RetrySchedule:
@@ -36,8 +43,7 @@ class RetrySchedule:
         self.retries += 1
         self._failures += 1
         most_s = self._limit_s if limit_s is None else min(limit_s, self._limit_s)
-        doubled_s = self._base_s * 2 ** min(self._failures, _MAX_DOUBLINGS)
-        self._at = now + min(most_s, doubled_s) * self._jitter()
+        self._at = now + wait_s(self._failures, self._jitter(), base_s=self._base_s, limit_s=most_s)
 
     def succeeded(self) -> None:
         """Note progress: nothing waits, and the next failure is a first one."""

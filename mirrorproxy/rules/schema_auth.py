@@ -27,11 +27,11 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True):
     entries: dict[str, str | Basic] | UnsetType = UNSET
 
 
-class ClientCredentials(Struct, frozen=True, forbid_unknown_fields=True):
-    """The grant of RFC 6749, 4.4: one token for everybody."""
+class Grant(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all grants of OAuth 2 say. refresh_before: the end of a token, so long."""
 
     token_url: str
-    client_id: str
+    client_id: str | UnsetType = UNSET
     client_secret: str | UnsetType = UNSET
     client_auth: Literal["basic", "post"] = "basic"
     scope: str | UnsetType = UNSET
@@ -40,35 +40,25 @@ class ClientCredentials(Struct, frozen=True, forbid_unknown_fields=True):
     timeout: Seconds = field(default_factory=lambda: Seconds(10))
 
 
-class PasswordGrant(Struct, frozen=True, forbid_unknown_fields=True):
+class ClientCredentials(Grant, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The grant of RFC 6749, 4.4: one token for everybody."""
+
+    client_id: str
+
+
+class PasswordGrant(Grant, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The grant of RFC 6749, 4.3: a token for each user of a table, or for one user."""
 
-    token_url: str
     user: str | UnsetType = UNSET
     password: str | UnsetType = UNSET
     users: Table | UnsetType = UNSET
-    client_id: str | UnsetType = UNSET
-    client_secret: str | UnsetType = UNSET
-    client_auth: Literal["basic", "post"] = "basic"
-    scope: str | UnsetType = UNSET
-    params: dict[str, str] = {}
-    refresh_before: Seconds = field(default_factory=lambda: Seconds(30))
-    timeout: Seconds = field(default_factory=lambda: Seconds(10))
 
 
-class RefreshGrant(Struct, frozen=True, forbid_unknown_fields=True):
+class RefreshGrant(Grant, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The grant of RFC 6749, 6: refresh tokens that one has, of a table or one for all."""
 
-    token_url: str
     token: str | UnsetType = UNSET
     tokens: Table | UnsetType = UNSET
-    client_id: str | UnsetType = UNSET
-    client_secret: str | UnsetType = UNSET
-    client_auth: Literal["basic", "post"] = "basic"
-    scope: str | UnsetType = UNSET
-    params: dict[str, str] = {}
-    refresh_before: Seconds = field(default_factory=lambda: Seconds(30))
-    timeout: Seconds = field(default_factory=lambda: Seconds(10))
 
 
 class Minted(Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,14 +14,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from mirrorproxy.errors import ConfigError
+from mirrorproxy.retry import wait_s
 
 Kind = Literal["gone", "denied", "credentials", "refused", "unavailable"]
 
 _T = TypeVar("_T")
 
 START_ATTEMPTS = 3
-_BASE_S = 0.25
-_MAX_WAIT_S = 30.0
 _TIMEOUT_S = 30.0
 _CONNECT_TIMEOUT_S = 5.0
 _CONNECTIONS = 32
@@ -151,9 +150,7 @@ class Caller:
                 if trouble.kind not in again or is_last or self._stopping.is_set():
                     raise AwsError(trouble) from error
                 self._on_problem(trouble.text)
-                # Full jitter: after an outage the workers of a fleet do not come back together.
-                limit_s = min(_MAX_WAIT_S, _BASE_S * 2.0 ** min(failures, 16))
-                self._stopping.wait(limit_s * self._jitter())
+                self._stopping.wait(wait_s(failures, self._jitter()))
                 continue
             if failures:
                 self._on_problem(None)

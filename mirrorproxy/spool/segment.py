@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from mirrorproxy.clock import wall_us
 from mirrorproxy.spool.body import BodyFile
+from mirrorproxy.spool.files import newlines
 from mirrorproxy.spool.room import Room, SpoolFull
 
 __all__ = ["SegmentName", "SegmentWriter", "SpoolFull", "count_lines", "parse_name"]
@@ -61,7 +62,7 @@ def count_lines(path: Path, from_offset: int) -> int:
         file.seek(from_offset)
         count = 0
         while chunk := file.read(_CHUNK_BYTES):
-            count += chunk.count(b"\n")
+            count += newlines(chunk)
         return count
 
 

@@ -217,10 +217,7 @@ class Shipper:
     def _is_full_enough(self, chunks: list[Chunk]) -> bool:
         shape = self._sink.shape
         size = sum(len(chunk.lines) for chunk in chunks)
-        return (
-            size >= shape.full_bytes
-            or sum(chunk.lines.count(b"\n") for chunk in chunks) >= shape.lines
-        )
+        return size >= shape.full_bytes or sum(chunk.line_count for chunk in chunks) >= shape.lines
 
     def _put(self, parcel: Parcel) -> None:
         """Put the first parcel of those to be put. Raises SinkUnavailable, OSError."""

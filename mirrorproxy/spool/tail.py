@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mirrorproxy.spool.checkpoint import Totals
-from mirrorproxy.spool.files import is_unlocked
+from mirrorproxy.spool.files import is_unlocked, newlines
 from mirrorproxy.spool.segment import SEGMENTS, SegmentName, parse_name
 
 Fate = Literal["shipped", "quarantined", "discarded", "torn"]
@@ -73,11 +73,12 @@ class Segment:
 
 
 class Chunk(NamedTuple):
-    """Complete lines of one segment that nobody has taken yet."""
+    """Complete lines of one segment that nobody has taken yet. line_count: how many."""
 
     segment: Segment
     start: int
     lines: bytes
+    line_count: int
 
 
 class Tail:
@@ -113,7 +114,7 @@ class Tail:
             lines = _complete_lines(segment, left, whole=left == limit)
             if lines:
                 left -= len(lines)
-                yield Chunk(segment, segment.taken, lines)
+                yield Chunk(segment, segment.taken, lines, newlines(lines))
             elif left < limit:
                 return  # the next line may not fit: it begins the next round
             elif segment.final:
@@ -130,7 +131,7 @@ class Tail:
             segment.lines += sum(span.count for span in spans)
             segment.counted = segment.taken
         elif segment.counted < segment.taken:
-            segment.lines += chunk.lines.count(b"\n", segment.counted - chunk.start)
+            segment.lines += newlines(chunk.lines, segment.counted - chunk.start)
             segment.counted = segment.taken
 
     def advance(self, totals: Totals) -> list[Span]:
@@ -263,7 +264,7 @@ def _count(path: Path, start: int) -> tuple[int, int]:
     with open(path, "rb", buffering=0) as file:
         file.seek(start)
         while chunk := file.read(_CHUNK_BYTES):
-            if found := chunk.count(b"\n"):
+            if found := newlines(chunk):
                 lines += found
                 end = at + chunk.rfind(b"\n") + 1
             at += len(chunk)

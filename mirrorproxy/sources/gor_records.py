@@ -29,7 +29,7 @@ MAX_DAMAGES = 1000
 _CHUNK_BYTES = 256 * 1024
 # Old versions leave the latency of requests out, some forks write an address in its place.
 _META = re.compile(
-    rb"([123]) ([\x21-\x7e]{1,128}) ([0-9]{1,19})(?: +(-?[0-9]{1,19})(?![^\s]))?[^\n]{0,256}\n"
+    rb"([123]) ([\x21-\x7e]{1,128}) ([0-9]{1,19})(?![^\s])(?: +(-?[0-9]{1,19})(?![^\s]))?[^\n]{0,256}\n"
 )
 
 
@@ -78,7 +78,9 @@ def _parts(read: Callable[[int], bytes], limit: int) -> Iterator[tuple[int, byte
         begin = 0
         while (end := held.find(SEPARATOR, max(begin, looked_at))) >= 0:
             if not is_too_long:
-                yield offset + begin, bytes(held[begin:end])
+                at = offset + begin
+                is_whole = end - begin <= limit
+                yield at, bytes(held[begin:end]) if is_whole else _too_long(at, limit)
             is_too_long = False
             begin = looked_at = end + len(SEPARATOR)
         if len(held) - begin > limit:

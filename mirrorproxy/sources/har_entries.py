@@ -25,8 +25,11 @@ _MAX_DEPTH = 256
 
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
-_NO_BRACKET = re.compile(rb'[^"{}\[\]]*+')
+# Up to the next bracket, or to a text that has not come to its end yet.
+_NO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _SCALAR = re.compile(rb"[^,\]}\s]*+")
+_QUOTE = 0x22
+_OPENING = b"{["
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -143,7 +146,9 @@ class _Walk:
         begin = self.offset
         self._skip(begin + limit)
         kept, self._kept = self._kept, None
-        return None if kept is None else bytes(self._data[kept : self._at])
+        if kept is None or self.offset - begin > limit:
+            return None
+        return bytes(self._data[kept : self._at])
 
     def _skip(self, last: int | None = None) -> None:
         """Take a value. last: the offset that it may be kept up to."""
@@ -160,25 +165,33 @@ class _Walk:
     def _container(self, last: int | None) -> None:
         depth = 0
         while True:
+            # The loop that all of a document passes through: no call of ours in it.
+            data, at, end = self._data, self._at, len(self._data)
+            while (found := _NO_BRACKET.match(data, at)) is not None and found.end() < end:
+                at = found.end()
+                char = data[at]
+                if char == _QUOTE:
+                    break
+                at += 1
+                depth += 1 if char in _OPENING else -1
+                if depth > _MAX_DEPTH:
+                    raise _NotJsonError("nested too deeply")
+                if depth == 0:
+                    self._at = at
+                    return
+            self._at = at
+            if at < end and data[at] == _QUOTE:
+                self._string(last)
+                continue
             self._run(_NO_BRACKET, last)
             if self._at >= len(self._data):
                 raise _NotJsonError("the document ends too soon")
-            char = self._data[self._at]
-            if char == 0x22:
-                self._string(last)
-                continue
-            self._at += 1
-            depth += 1 if char in b"{[" else -1
-            if depth > _MAX_DEPTH:
-                raise _NotJsonError("nested too deeply")
-            if depth == 0:
-                return
 
     def _string(self, last: int | None) -> None:
         self._at += 1
         while True:
             self._run(_IN_STRING, last)
-            if self._at < len(self._data) and self._data[self._at] == 0x22:
+            if self._at < len(self._data) and self._data[self._at] == _QUOTE:
                 self._at += 1
                 return
             # A backslash at the end of what has come: its letter follows.

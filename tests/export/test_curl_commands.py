@@ -79,7 +79,7 @@ def plain(got: Got) -> Got:
     return got._replace(headers=left)
 
 
-QUOTES = b"it's \"$HOME\" `id` $(id) \\n !! %s \\\n\ttwo lines"
+QUOTES = b'it\'s "$HOME" `id` $(id) \\n !! %s \\\n\ttwo lines'
 SAMPLES = [
     pytest.param(request(), id="a plain GET"),
     pytest.param(request("HEAD"), id="HEAD"),

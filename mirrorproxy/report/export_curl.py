@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import base64
 import re
-from urllib.parse import urlsplit
 
 from mirrorproxy.headers import end_to_end, first
 from mirrorproxy.http1.messages import serialize_request
 from mirrorproxy.marks import PATTERN_BYTES, find_marks
 from mirrorproxy.record import Exchange
-from mirrorproxy.report.exported import Exported, NotExportedError, why_incomplete
+from mirrorproxy.report.exported import (
+    Exported,
+    NotExportedError,
+    authority_of,
+    why_incomplete,
+)
 from mirrorproxy.report.inspection_text import moment
 from mirrorproxy.report.printable import printable
 
@@ -136,7 +140,7 @@ def _where(exchange: Exchange) -> list[str]:
     target = exchange.request.target
     host = first(exchange.request.headers, "host") or ""
     if not _PLAIN_HOST.fullmatch(host):
-        host = urlsplit(exchange.upstream).netloc
+        host = authority_of(exchange.upstream)
         if not _PLAIN_HOST.fullmatch(host):
             raise NotExportedError("has no host that a URL can name")
     origin = f"{exchange.scheme}://{host}"

@@ -16,14 +16,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
-from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import msgspec
 
 from mirrorproxy import __version__
 from mirrorproxy.headers import first, values
 from mirrorproxy.record import Exchange, HeaderList, Request, Response
-from mirrorproxy.report.exported import Exported, phrase
+from mirrorproxy.report.exported import Exported, authority_of, phrase
 
 OURS = "_mirrorproxy"
 
@@ -112,7 +112,7 @@ def _url(exchange: Exchange) -> str:
     raw = _bytes(request.target)
     if request.target.lower().startswith(_ABSOLUTE):
         return quote_from_bytes(raw, safe=_SAFE)
-    host = first(request.headers, "host") or urlsplit(exchange.upstream).netloc
+    host = first(request.headers, "host") or authority_of(exchange.upstream)
     if not _HOST.fullmatch(host):
         host = quote_from_bytes(_bytes(host), safe="") or "unknown.invalid"
     path = quote_from_bytes(raw, safe=_SAFE) if raw.startswith(b"/") else "/"
@@ -277,7 +277,9 @@ def _moment(at_us: int) -> str:
 
 
 def _address(upstream: str) -> str | None:
+    host = authority_of(upstream)
+    host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     try:
-        return str(ip_address(urlsplit(upstream).hostname or ""))
+        return str(ip_address(host))
     except ValueError:
         return None

@@ -35,6 +35,11 @@ def why_incomplete(request: Request) -> str | None:
     return None
 
 
+def authority_of(url: str) -> str:
+    """Return the host and port of a URL, "" where there are none. Any text is taken."""
+    return url.partition("://")[2].partition("/")[0]
+
+
 def phrase(status: int) -> str:
     """Return the usual reason phrase of a status, "" where there is none."""
     try:

@@ -29,7 +29,8 @@ MAX_DAMAGES = 1000
 _CHUNK_BYTES = 256 * 1024
 # Old versions leave the latency of requests out, some forks write an address in its place.
 _META = re.compile(
-    rb"([123]) ([\x21-\x7e]{1,128}) ([0-9]{1,19})(?![^\s])(?: +(-?[0-9]{1,19})(?![^\s]))?[^\n]{0,256}\n"
+    rb"([123]) ([\x21-\x7e]{1,128}) ([0-9]{1,19})(?![^\s])"
+    rb"(?: +(-?[0-9]{1,19})(?![^\s]))?[^\n]{0,256}\n"
 )
 
 

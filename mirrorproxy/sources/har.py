@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from ipaddress import ip_address
 
 import msgspec
 
 from mirrorproxy.codec import MAX_TIME_US, MalformedRecord, encode_line
 from mirrorproxy.headers import end_to_end, first
+from mirrorproxy.http1.grammar import is_host
 from mirrorproxy.marks import mark_of
 from mirrorproxy.record import (
     BODY_NOT_LOGGED,
@@ -52,6 +53,7 @@ _MESSAGE_KEYS = (
     "body", "body_encoding", "body_bytes", "body_ref", "truncated", "omitted", "trailers",
 )  # fmt: skip
 _REDACTED = re.compile(r"[\[<(*\s]*(?:[\w .-]{0,40}\b)?redacted\b[\])>*\s]*", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"([A-Za-z]+)://([^/?#\s\x00-\x20\x7f]+)([^#]*)")
 # Such bytes end a target on the wire; browsers write them encoded, some tools do not.
 _NOT_IN_TARGET = re.compile(r"[\x00-\x20\x7f]")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -204,19 +206,17 @@ def _request_headers(asked: Fields, authority: str) -> tuple[HeaderList, list[Cr
 
 def _url(url: str) -> tuple[str, str, str]:
     """Return the scheme, the authority and the target of a URL. Raises MalformedRecord."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        parts = urlsplit("")
-    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-    authority = parts.netloc.rpartition("@")[2]
-    if scheme not in ("http", "https") or not authority:
+    found = _ABSOLUTE.match(url)
+    scheme = found[1].lower() if found else ""
+    scheme = {"ws": "http", "wss": "https"}.get(scheme, scheme)
+    authority = found[2].rpartition("@")[2] if found else ""
+    is_sound = authority.isascii() and is_host(authority.lower().encode())
+    if found is None or scheme not in ("http", "https") or not is_sound:
         raise MalformedRecord("request.url is no absolute http or https URL")
-    # Not from the parts: they lose an empty query, and white space.
-    rest = url.partition("#")[0].split("://", 1)[1][len(parts.netloc) :]
+    rest = found[3]
     target = rest if rest.startswith("/") else f"/{rest}"
     target = _NOT_IN_TARGET.sub(lambda found: f"%{ord(found[0]):02X}", target)
-    return scheme, as_bytes(authority), as_bytes(target)
+    return scheme, authority, as_bytes(target)
 
 
 def _version(asked: Fields) -> str:
@@ -230,9 +230,11 @@ def _service(authority: str) -> str:
 
 
 def _upstream(scheme: str, address: str, port: str) -> str:
-    if not re.fullmatch(r"[0-9A-Fa-f.:]{2,45}", address):
+    try:
+        ip = ip_address(address)
+    except ValueError:
         return ""
-    return f"{scheme}://{f'[{address}]' if ':' in address else address}{port}"
+    return f"{scheme}://{ip if ip.version == 4 else f'[{ip}]'}{port}"
 
 
 # -- answers ----------------------------------------------------------------------------

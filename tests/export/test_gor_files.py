@@ -6,12 +6,13 @@ import gzip
 import io
 
 import pytest
-from exported_samples import as_gor, exchange, read, read_all, request
+from exported_samples import as_gor, exchange, exchanges, read, read_all, request
+from hypothesis import given
 
 from mirrorproxy.members import Damage
 from mirrorproxy.record import Exchange, Response
 from mirrorproxy.sources import gor
-from mirrorproxy.sources.gor_records import SEPARATOR, read_records
+from mirrorproxy.sources.gor_records import SEPARATOR, GorRecord, read_records
 
 OLD_ID = "8e091765ae902fef8a2b7d9dd960e9d52222bd8c"
 ID = "f45590522cd1838b4a0d5c5a"
@@ -273,6 +274,32 @@ def test_a_file_as_goreplay_reads_it():
         b"HTTP/1.1 201 Created\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
         b"\n\xf0\x9f\x90\xb5\xf0\x9f\x99\x88\xf0\x9f\x99\x89\n"
     )
+
+
+def as_goreplay_reads(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Return (meta, message) of each record as GoReplay's input_file.go finds them: by lines."""
+    found, held = [], b""
+    for line in io.BytesIO(data):  # ends at line feeds alone
+        if line == SEPARATOR[1:]:
+            meta, _, message = held.removesuffix(b"\n").partition(b"\n")
+            found.append((meta, message))
+            held = b""
+        else:
+            held += line
+    assert held == b""
+    return found
+
+
+@given(exchanges())
+def test_goreplay_finds_the_records_that_we_wrote(one):
+    """Whatever stands in them: its own way of reading agrees with ours."""
+    data = as_gor(one)
+    ours = [part for part in read_records(io.BytesIO(data).read1) if isinstance(part, GorRecord)]
+    theirs = as_goreplay_reads(data)
+    assert [message for _, message in theirs] == [part.message for part in ours]
+    assert [meta.split()[:3] for meta, _ in theirs] == [
+        [b"%d" % part.kind, part.id.encode(), b"%d" % part.at_ns] for part in ours
+    ]
 
 
 def test_a_body_that_was_not_recorded_is_an_empty_one():

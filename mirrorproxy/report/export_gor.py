@@ -27,8 +27,7 @@ def gor_records(exported: Exported) -> bytes:
     """Return the records of an exchange, each with its separator.
 
     The time of both is the request's, the latency of the response the whole
-    duration, as GoReplay wrote them up to 1.1 and its documentation says; what
-    reads files of newer versions takes them alike. A response whose body was not
+    duration, as GoReplay's documentation says. A response whose body was not
     recorded has an empty one. Raises NotExportedError.
     """
     exchange = exported.exchange

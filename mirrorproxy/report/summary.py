@@ -26,7 +26,7 @@ _HINTS = {
     "no rule": "no rule takes these; defaults: {unmatched: send} sends them too",
     "replayed traffic": "these were sent by a replay, and are never sent again",
     "omitted": "their bodies could not be sealed in place, so they were not recorded",
-    "no body in log": "the log or HAR does not hold their bodies; send: {without_body: true} in the "
+    "no body in log": "the log or HAR has none of their bodies; send: {without_body: true} in the "
     "rule sends them without",
     "unsafe method": "the target takes safe_methods_only",
     "truncated": "their bodies passed the capture limit, so they were cut",

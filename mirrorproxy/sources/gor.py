@@ -41,9 +41,13 @@ _NO_TIME = "a time that is not from 1970 to 9999"
 
 
 class Pairing:
-    """Puts requests and their responses together. Memory is bounded by the limits above."""
+    """Puts requests and their responses together. Memory is bounded by the limits above.
 
-    def __init__(self) -> None:
+    max_waiting: how many requests wait at the same time.
+    """
+
+    def __init__(self, max_waiting: int = MAX_WAITING) -> None:
+        self._max_waiting = max_waiting
         self._waiting: OrderedDict[str, tuple[Exchange, int]] = OrderedDict()
         self._bytes = 0
         self._newest_us = 0
@@ -91,7 +95,7 @@ class Pairing:
             yield self._oldest()
 
     def _is_over(self) -> bool:
-        if len(self._waiting) > MAX_WAITING or self._bytes > MAX_WAITING_BYTES:
+        if len(self._waiting) > self._max_waiting or self._bytes > MAX_WAITING_BYTES:
             return True
         oldest, _ = next(iter(self._waiting.values()))
         return len(self._waiting) > 1 and oldest.started_us < self._newest_us - MAX_WAIT_US

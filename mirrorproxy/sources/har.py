@@ -54,6 +54,10 @@ _MESSAGE_KEYS = (
 )  # fmt: skip
 _REDACTED = re.compile(r"[\[<(*\s]*(?:[\w .-]{0,40}\b)?redacted\b[\])>*\s]*", re.IGNORECASE)
 _ABSOLUTE = re.compile(r"([A-Za-z]+)://([^/?#\s\x00-\x20\x7f]+)([^#]*)")
+_LOCAL = re.compile(
+    r"(?:data|blob|about|file|filesystem|javascript|chrome(?:-[a-z]+)?|moz-[a-z]+|[a-z]+-extension):",
+    re.IGNORECASE,
+)
 # Such bytes end a target on the wire; browsers write them encoded, some tools do not.
 _NOT_IN_TARGET = re.compile(r"[\x00-\x20\x7f]")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -64,9 +68,11 @@ _encoder = msgspec.json.Encoder()
 _canonical = msgspec.json.Encoder(order="sorted")
 
 
-def line_of(entry: bytes) -> bytes:
+def line_of(entry: bytes) -> bytes | None:
     """Return the line of the record of one entry, to be decoded like any other.
 
+    None for what production never saw: what a browser took from its cache, and URLs
+    that are no addresses, such as data: and blob:.
     Raises MalformedRecord with a short reason that holds nothing of the entry.
     """
     fields: Fields | None
@@ -79,6 +85,8 @@ def line_of(entry: bytes) -> bytes:
     ours = fields.get(OURS)
     if isinstance(ours, dict):
         return _restored(fields, ours)
+    if _LOCAL.match(_text(_inner(fields, "request"), "url")) or _is_cached(fields):
+        return None
     return encode_line(exchange_of(fields))
 
 
@@ -128,6 +136,12 @@ def exchange_of(fields: Fields) -> Exchange:
         observed=response is not None or _failure(answer) is not None,
         credentials=credentials,
     )
+
+
+def _is_cached(fields: Fields) -> bool:
+    """Tell whether a browser had the answer at hand, as Chrome and Playwright say it."""
+    answer = _inner(fields, "response")
+    return any(one.get("_fromCache") not in (None, False, "") for one in (fields, answer))
 
 
 def _restored(fields: Fields, ours: Fields) -> bytes:

@@ -59,9 +59,14 @@ def request_body(asked: Fields, headers: HeaderList) -> HarBody:
     if isinstance(text, str) and text:
         if "base64" in (data.get("encoding"), data.get("_encoding")):
             return _of_bytes(_decoded(text, "request.postData.text"))
-        return _of_text(text, first(headers, "content-type"), length)
+        content_type = first(headers, "content-type")
+        body = _of_text(text, content_type, length)
+        if length not in (None, body.size) and _is_multipart(content_type):
+            # Chrome writes the fields of a form, without what stood in its files.
+            return HarBody(size=length, is_missing=True)
+        return body
     params = _params(data.get("params"))
-    if params and "multipart" not in str(data.get("mimeType")).lower():
+    if params and not _is_multipart(data.get("mimeType")):
         return _of_text(urlencode(params), None, None)
     is_missing = bool(length or params)
     return HarBody(size=length or None, is_missing=True) if is_missing else HarBody()
@@ -120,6 +125,10 @@ def _params(listed: object) -> list[tuple[str, str]]:
         if isinstance(name, str):
             found.append((name, value if isinstance(value, str) else ""))
     return found
+
+
+def _is_multipart(content_type: object) -> bool:
+    return isinstance(content_type, str) and content_type.strip().lower().startswith("multipart/")
 
 
 def _length(header: str | None, *sizes: object) -> int | None:

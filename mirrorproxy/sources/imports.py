@@ -69,7 +69,9 @@ def _har(stream: Begun) -> Iterator[_Part]:
                 yield entry
                 continue
             try:
-                yield offset, line_of(entry.data)
+                line = line_of(entry.data)
+                if line is not None:
+                    yield offset, line
             except MalformedRecord as error:
                 yield Damage(offset, f"entry {entry.number}: {error}", 1)
     except GZIP_ERRORS as error:

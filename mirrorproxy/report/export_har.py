@@ -79,7 +79,7 @@ def har_entry(exported: Exported, decode: Decode) -> bytes:
 
 def _request(exchange: Exchange, body: bytes) -> Document:
     request = exchange.request
-    extra = _beside(request, body)
+    extra = _beside(request)
     if not _PLAIN_TARGET.fullmatch(request.target):
         extra["target"] = request.target
     found: Document = {
@@ -149,7 +149,7 @@ def _response(exchange: Exchange, body: bytes, decode: Decode) -> Document:
     response = exchange.response
     if response is None:
         return _no_response(exchange.failure)
-    extra = _beside(response, body)
+    extra = _beside(response)
     content_type = first(response.headers, "content-type")
     coding = first(response.headers, "content-encoding")
     size = len(body) or response.body_bytes or 0
@@ -229,7 +229,7 @@ def _http_date(text: str) -> str | None:
 # -- both -------------------------------------------------------------------------------
 
 
-def _beside(message: Request | Response, body: bytes) -> Document:
+def _beside(message: Request | Response) -> Document:
     """Return what HAR says otherwise, or not at all, of a message."""
     found: Document = {"body_bytes": message.body_bytes}
     if message.truncated:
@@ -238,8 +238,6 @@ def _beside(message: Request | Response, body: bytes) -> Document:
         found["omitted"] = message.omitted
     if message.trailers:
         found["trailers"] = message.trailers
-    if message.body_ref is not None and not body:
-        found["body_ref"] = message.body_ref
     return found
 
 

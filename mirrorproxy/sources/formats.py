@@ -62,8 +62,12 @@ class Begun:
         return b"" if self._ended else self._read(size)
 
     def read(self, size: int = _CHUNK_BYTES) -> bytes:
-        """The same: fewer bytes than asked for do not mean the end."""
-        return self.read1(size)
+        """Return so many bytes, fewer only at the end."""
+        parts: list[bytes] = []
+        while size > 0 and (part := self.read1(size)):
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
 
 
 def format_of(stream: Begun, name: str) -> Format:

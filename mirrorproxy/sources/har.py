@@ -50,7 +50,7 @@ _RECORD_KEYS = (
     "upstream", "failure", "observed", "credentials",
 )  # fmt: skip
 _MESSAGE_KEYS = (
-    "body", "body_encoding", "body_bytes", "body_ref", "truncated", "omitted", "trailers",
+    "body", "body_encoding", "body_bytes", "truncated", "omitted", "trailers",
 )  # fmt: skip
 _REDACTED = re.compile(r"[\[<(*\s]*(?:[\w .-]{0,40}\b)?redacted\b[\])>*\s]*", re.IGNORECASE)
 _ABSOLUTE = re.compile(r"([A-Za-z]+)://([^/?#\s\x00-\x20\x7f]+)([^#]*)")
@@ -171,8 +171,6 @@ def _restored(fields: Fields, ours: Fields) -> bytes:
 def _message(message: Fields, body: dict[str, object], extra: Fields) -> dict[str, object]:
     headers = _headers(message)
     kept = {key: extra[key] for key in _MESSAGE_KEYS if key in extra}
-    if "body_ref" in kept:
-        body = {}
     return {"headers": headers, **body, **kept}
 
 

@@ -13,6 +13,7 @@ from mirrorproxy.members import Damage
 from mirrorproxy.record import Exchange, Response
 from mirrorproxy.sources import gor
 from mirrorproxy.sources.gor_records import SEPARATOR, GorRecord, read_records
+from mirrorproxy.sources.imports import read_lines
 
 OLD_ID = "8e091765ae902fef8a2b7d9dd960e9d52222bd8c"
 ID = "f45590522cd1838b4a0d5c5a"
@@ -190,6 +191,27 @@ def test_members_of_gzip_may_be_many():
     """GoReplay begins another at every start."""
     data = gzip.compress(record(1, GET)) + gzip.compress(record(1, GET, OLD_ID))
     assert len(read(data)) == 2
+
+
+@pytest.mark.parametrize("first", range(1, 120, 7))
+@pytest.mark.parametrize("size", [1, 2, 50])
+def test_gzip_may_come_in_any_pieces(first, size):
+    """From a pipe, a member's first byte may come without its second."""
+    member = gzip.compress(record(1, GET), mtime=0)
+    stream = Pieces(member + gzip.compress(record(1, GET, OLD_ID), mtime=0), first, size)
+    assert sum(len(batch) for batch in read_lines(stream, "x") if isinstance(batch, list)) == 2
+
+
+class Pieces(io.BytesIO):
+    """A stream that hands over first so many bytes, then others at a time."""
+
+    def __init__(self, data: bytes, first: int, size: int) -> None:
+        super().__init__(data)
+        self._sizes = iter([first])
+        self._size = size
+
+    def read1(self, _size: int | None = -1) -> bytes:
+        return super().read1(next(self._sizes, self._size))
 
 
 def test_gzip_that_ends_too_soon():

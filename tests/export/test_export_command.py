@@ -116,6 +116,12 @@ def test_what_fails_leaves_nothing(capture, tmp_path):
     assert os.listdir(tmp_path) == ["capture"]
 
 
+def test_a_full_disk_is_told(capture, capsys):
+    """In one line; a device is written to as it is."""
+    assert export(capture, "--out", "/dev/full", "--format", "har") == 1
+    assert capsys.readouterr().err == "mirrorproxy: /dev/full: No space left on device\n"
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

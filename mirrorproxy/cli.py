@@ -25,6 +25,7 @@ COMMANDS = {
     "report": "add up the ledgers of a fleet, and count what was sent twice",
     "doctor": "check what a capture or replay needs, and say what to do",
     "inspect": "show what is in a capture",
+    "export": "write a capture as HAR, as curl commands, or for GoReplay",
     "check": "validate a rule file and say what it would do, without sending",
     "rules": "print what a rule file may hold, for editors",
     "demo": "capture and replay two small applications on this machine",

@@ -1,7 +1,8 @@
-"""How commands read: records as they are, access logs sealed as they come in, bodies for rules.
+"""How commands read: records as they are, others sealed as they come in, bodies for rules.
 
-Owns the joining of them. What a log holds in the clear is sealed before a
-command sees it, so that it is shown, matched and replaced as in a capture.
+Owns the joining of them. What a log, a HAR or a file of GoReplay's holds in the clear
+is sealed before a command sees it, so that it is shown, matched and replaced as in a
+capture.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from mirrorproxy.sources.events import CaptureObject, Unreadable
 
 SEAL_KEY_VARIABLE = "MIRRORPROXY_SEAL_KEY"
 
-_NODE = "access-log"
+_OTHERS = frozenset({"access-log", "har", "gor"})
+"""How an exchange came that nobody has sealed, unless it names the node that did."""
 
 
 def body_reader(source: CaptureObject) -> ReadBody:
@@ -52,8 +54,8 @@ class Told:
 class Decoder:
     """Decodes lines, each a record or a line of an access log. For one thread.
 
-    keeps_secrets: leave what a log holds in the clear as it is, where the rules
-    say that it is sent.
+    keeps_secrets: leave what a log or an import holds in the clear as it is, where the
+    rules say that it is sent.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Decoder:
     ) -> None:
         self._keeps_secrets = keeps_secrets
         self._environ = environ
-        self._seal: Callable[[Exchange], Exchange] | None = None
+        self._sealers: dict[str, Callable[[Exchange], Exchange]] = {}
 
     def __call__(self, line: bytes) -> Exchange:
         """Return the exchange of a line. Raises what `access_log.decode` raises."""
@@ -69,15 +71,16 @@ class Decoder:
         return exchange if self._keeps_secrets else self.sealed(exchange)
 
     def sealed(self, exchange: Exchange) -> Exchange:
-        """Return an exchange as it may be shown; all but those of logs are sealed already."""
-        if exchange.via != "access-log" or exchange.node:
+        """Return an exchange as it may be shown; what was captured is sealed already."""
+        if exchange.via not in _OTHERS or exchange.node:
             return exchange
-        if self._seal is None:
-            self._seal = _record_sealer(self._environ)
-        return self._seal(exchange)
+        if not self._sealers:
+            self._sealers = _record_sealers(self._environ)
+        return self._sealers[exchange.via](exchange)
 
 
-def _record_sealer(environ: Mapping[str, str]) -> Callable[[Exchange], Exchange]:
+def _record_sealers(environ: Mapping[str, str]) -> dict[str, Callable[[Exchange], Exchange]]:
+    """Return what seals an exchange of each kind, and names the kind as its node."""
     # Not loaded for captures, which are sealed already: it takes a tenth of a command's start.
     from mirrorproxy.capture.seal import Sealer  # noqa: PLC0415
     from mirrorproxy.capture.seal_key import KEY_BYTES, SealKey, from_env  # noqa: PLC0415
@@ -89,4 +92,5 @@ def _record_sealer(environ: Mapping[str, str]) -> Callable[[Exchange], Exchange]
         key = from_env(SEAL_KEY_VARIABLE, environ)
     else:
         key = SealKey(secrets.token_bytes(KEY_BYTES))
-    return RecordSealer(Sealer(SealPolicy(), key), _NODE).seal
+    sealer = Sealer(SealPolicy(), key)
+    return {via: RecordSealer(sealer, via).seal for via in sorted(_OTHERS)}

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from msgspec import UNSET, UnsetType
 from rich.console import Console, RenderableType
 
 from mirrorproxy import codec
 from mirrorproxy.commands.decoding import Decoder, Told
+from mirrorproxy.commands.filters import add_filter_options, filter_of
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.record import Exchange
 from mirrorproxy.report.exchange_text import describe
@@ -19,12 +19,8 @@ from mirrorproxy.report.inspection import Inspection
 from mirrorproxy.report.inspection_text import render
 from mirrorproxy.report.printable import printable
 from mirrorproxy.report.summary import nothing_read
-from mirrorproxy.rules.match import compile_match, matches
-from mirrorproxy.rules.patterns import Fault
-from mirrorproxy.rules.schema import Match
 from mirrorproxy.sources.events import Captured, Duplicate, Unreadable
 from mirrorproxy.sources.reading import read_capture
-from mirrorproxy.yamlfile import convert, dotted, load
 
 EXIT_LOST = 1
 _PIPE_WIDTH = 160
@@ -60,28 +56,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the exchanges, one a line")
     parser.add_argument("--id", metavar="ID", help="show one exchange; the start of its id will do")
-    chosen = parser.add_argument_group(
-        "filters",
-        "as in a rule's match, on what was captured; repeat an option for either of several",
-    )
-    chosen.add_argument("--service", action="append", metavar="GLOB")
-    chosen.add_argument("--via", action="append", metavar="GLOB")
-    chosen.add_argument("--method", action="append", metavar="GLOB")
-    chosen.add_argument("--host", action="append", metavar="GLOB")
-    chosen.add_argument(
-        "--path", action="append", metavar="GLOB", help="* within a segment, ** beyond"
-    )
-    chosen.add_argument(
-        "--status", action="append", metavar="STATUS", help="such as 201, 5xx or 400-499"
-    )
-    chosen.add_argument(
-        "--match", metavar="YAML", help="any match of a rule, such as '{query: {page: true}}'"
-    )
+    add_filter_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Show it; 1 if a part of the capture could not be read or the id was not found."""
-    wanted = _filter(args)
+    wanted = filter_of(args)
     if args.id is not None:
         return _one(args, wanted)
     if args.json:
@@ -169,30 +149,3 @@ class _Exchanges:
                 self.damaged = True
                 if self._told.is_new(event):
                     print(f"mirrorproxy: {printable(str(event))}", file=sys.stderr)
-
-
-def _filter(args: argparse.Namespace) -> Callable[[Exchange], bool]:
-    match = Match(
-        service=_given(args.service),
-        via=_given(args.via),
-        method=_given(args.method),
-        host=_given(args.host),
-        path=_given(args.path),
-        status=_given(args.status),
-    )
-    try:
-        plain = compile_match(match)
-    except Fault as fault:
-        raise ConfigError(fault.message, file=f"--{fault.at[0]}" if fault.at else None) from None
-    if args.match is None:
-        return lambda exchange: matches(plain, exchange)
-    document = load(args.match, name="--match")
-    try:
-        further = compile_match(convert(document, Match))
-    except Fault as fault:
-        raise ConfigError(fault.message, file="--match", key=dotted(fault.at)) from None
-    return lambda exchange: matches(plain, exchange) and matches(further, exchange)
-
-
-def _given(values: list[Any] | None) -> list[Any] | UnsetType:
-    return UNSET if values is None else values

@@ -41,14 +41,8 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--bodies", metavar="DIR", help="where large bodies lie, when - does not say it")
     which = parser.add_argument_group("what is read")
+    add_span_options(which)
     add = which.add_argument
-    add("--from", dest="from_time", metavar="TIME", help="captured since, such as -2h")
-    add("--to", dest="to_time", metavar="TIME", help="captured before")
-    add(
-        "--lookback",
-        metavar="TIME",
-        help="how late after its capture an exchange may have been stored (1h)",
-    )
     add("--follow", action="store_true", help="go on with what is written meanwhile")
     add("--checkpoint", metavar="FILE", help="remember what was followed; go on from there")
     add(
@@ -58,6 +52,18 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--late", choices=("skip", "send"), help="what comes after its time (skip with --delay)")
     add("--idle-exit", metavar="TIME", help="end when nothing has come for so long")
+
+
+def add_span_options(which: argparse._ArgumentGroup) -> None:
+    """Add the options that say which captured times are read."""
+    add = which.add_argument
+    add("--from", dest="from_time", metavar="TIME", help="captured since, such as -2h")
+    add("--to", dest="to_time", metavar="TIME", help="captured before")
+    add(
+        "--lookback",
+        metavar="TIME",
+        help="how late after its capture an exchange may have been stored (1h)",
+    )
 
 
 class Asked(NamedTuple):

@@ -26,8 +26,8 @@ _HINTS = {
     "no rule": "no rule takes these; defaults: {unmatched: send} sends them too",
     "replayed traffic": "these were sent by a replay, and are never sent again",
     "omitted": "their bodies could not be sealed in place, so they were not recorded",
-    "no body in log": "an access log holds no bodies; send: {without_body: true} in the rule sends "
-    "them without",
+    "no body in log": "the log or HAR has none of their bodies; send: {without_body: true} in the "
+    "rule sends them without",
     "unsafe method": "the target takes safe_methods_only",
     "truncated": "their bodies passed the capture limit, so they were cut",
 }

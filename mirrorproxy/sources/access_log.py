@@ -10,14 +10,12 @@ The same line gives the same id, wherever and however often it was shipped.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from mirrorproxy.codec import MAX_TIME_US, MalformedRecord, decode_line
+from mirrorproxy.codec import MalformedRecord, decode_line
 from mirrorproxy.headers import end_to_end
 from mirrorproxy.marks import mark_of
 from mirrorproxy.record import (
@@ -28,6 +26,14 @@ from mirrorproxy.record import (
     HeaderList,
     Request,
     Response,
+)
+from mirrorproxy.sources.imported import (
+    UNKNOWN_SERVICE,
+    as_bytes,
+    derived_id,
+    is_secret_name,
+    redacted,
+    time_us,
 )
 
 COMMON_LOG_FORMAT = (
@@ -55,22 +61,12 @@ _MAX_DEPTH = 4
 _MAX_PREFIX_BYTES = 256
 _HEADER = "request_"
 _REDACTED = "REDACTED"
-_NO_KEY = "h1:0000:"
-_UNKNOWN_SERVICE = "default"
 _NOT_OF_THE_CLIENT = ("x-forwarded-", "x-real-ip")
 # Nothing is asked of a client that has no body to send (RFC 9110, 10.1.1).
 _NOT_KEPT = frozenset({"host", "expect"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 _COMMON = re.compile(rb'[^\s{"]+ \S+ \S+ \[[^\]"]{5,40}\] "')
-_SECRET_NAME = re.compile(
-    r"auth|cookie|token|secret|passw|key\b|session|credential|signature|otp\b", re.IGNORECASE
-)
-_TIME = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?"
-    r"(Z|[+-][0-9]{2}:[0-9]{2})"
-)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _decoder = msgspec.json.Decoder(dict[str, object])
 _canonical = msgspec.json.Encoder(order="sorted")
@@ -134,7 +130,7 @@ def exchange_of(fields: Fields) -> Exchange:
     return Exchange(
         v=VERSION,
         id=_id(fields, started_us),
-        service=_text(fields, *_SERVICE).partition("@")[0] or _UNKNOWN_SERVICE,
+        service=_text(fields, *_SERVICE).partition("@")[0] or UNKNOWN_SERVICE,
         via="access-log",
         node="",
         started_us=started_us,
@@ -186,33 +182,19 @@ def _request_line(fields: Fields) -> tuple[str, str, str]:
         raise MalformedRecord("the log's line names no method (RequestMethod)")
     if not target:
         raise MalformedRecord("the log's line names no path (RequestPath)")
-    return method, _bytes(target), protocol
+    return method, as_bytes(target), protocol
 
 
 def _started_us(fields: Fields, duration_us: int) -> int:
     for name in _STARTED:
-        started_us = _time_us(_text(fields, name))
+        started_us = time_us(_text(fields, name))
         if started_us is not None:
             return started_us
     # The moment of writing, to the second: the best there is when both were dropped.
-    written_us = _time_us(_text(fields, "time"))
+    written_us = time_us(_text(fields, "time"))
     if written_us is None:
         raise MalformedRecord("the log's line holds no time (StartUTC)")
     return max(0, written_us - duration_us)
-
-
-def _time_us(text: str) -> int | None:
-    match = _TIME.fullmatch(text)
-    if match is None:
-        return None
-    day, clock, fraction, zone = match.groups()
-    try:
-        at = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone == 'Z' else zone}")
-    except ValueError:
-        return None
-    whole_us = (at - _EPOCH) // timedelta(microseconds=1)
-    at_us = whole_us + int((fraction or "").ljust(6, "0")[:6])
-    return at_us if 0 <= at_us <= MAX_TIME_US else None
 
 
 def _client(fields: Fields) -> str:
@@ -230,30 +212,24 @@ def _headers(fields: Fields, client: str) -> tuple[HeaderList, list[Credential],
     length: str | None = None
     host = _text(fields, *_HOST)
     if host and host != "-":
-        headers.append(("Host", _bytes(host)))
+        headers.append(("Host", as_bytes(host)))
     for key, value in fields.items():
         if not key.startswith(_HEADER) or not isinstance(value, str):
             continue
-        name = _bytes(key[len(_HEADER) :])
+        name = as_bytes(key[len(_HEADER) :])
         lower = name.lower()
         if lower in _NOT_KEPT or lower.startswith(_NOT_OF_THE_CLIENT):
             continue
         if value == _REDACTED:
-            if _SECRET_NAME.search(name):
-                credential = _redacted(name, client)
+            if is_secret_name(name):
+                credential = redacted(name, client)
                 credentials.append(credential)
                 headers.append((name, mark_of(credential.fingerprint)))
             continue
         if lower == "content-length":
             length = value
-        headers.append((name, _bytes(value)))
+        headers.append((name, as_bytes(value)))
     return end_to_end(headers), credentials, length
-
-
-def _redacted(name: str, client: str) -> Credential:
-    digest = hashlib.blake2b(f"{name}\n{client}".encode(), digest_size=16).hexdigest()
-    place = "cookie" if name.lower() == "cookie" else "header"
-    return Credential(place, name, _NO_KEY + digest)
 
 
 def _body(fields: Fields, method: str, length: str | None) -> tuple[bool, int | None]:
@@ -292,13 +268,8 @@ def _upstream(fields: Fields) -> str:
 
 
 def _id(fields: Fields, started_us: int) -> str:
-    """Return an id like `clock.new_id`, with a hash of the line for its random bits."""
     own = {name: value for name, value in fields.items() if _is_own(name)}
-    digest = hashlib.blake2b(_canonical.encode(own), digest_size=8).digest()
-    tail = int.from_bytes(digest, "big") & ((1 << 62) - 1)
-    ms, rest_us = divmod(started_us, 1000)
-    number = ms << 80 | 7 << 76 | (rest_us * 4096 // 1000) << 64 | 2 << 62 | tail
-    return number.to_bytes(16, "big").hex()
+    return derived_id(started_us, _canonical.encode(own))
 
 
 def _is_own(name: str) -> bool:
@@ -324,8 +295,3 @@ def _number(fields: Fields, *names: str) -> int | None:
         if isinstance(value, (int, float)) and abs(value) < 1 << 62:
             return int(value)
     return None
-
-
-def _bytes(text: str) -> str:
-    """Return a log's text as records hold it: the bytes of its UTF-8 form, as latin-1."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("latin-1")

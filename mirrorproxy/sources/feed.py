@@ -2,7 +2,7 @@
 
 Owns opening, reading and closing of objects. Lines are handed over in batches;
 files are read and unpacked in a thread, so that a slow disk never holds up what
-is being sent meanwhile. Nothing is decoded here.
+is being sent meanwhile. Lines are not decoded here.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import threading
 from collections.abc import Iterator
 from typing import Protocol
 
-from mirrorproxy.members import Batch, Damage, read_batches
+from mirrorproxy.members import Batch, Damage
 from mirrorproxy.sources.events import CaptureObject, Signal, Unreadable
+from mirrorproxy.sources.imports import read_lines
 
 READ_AHEAD_BATCHES = 2
 
@@ -37,7 +38,7 @@ def read_object(source: CaptureObject) -> Iterator[Batch | Unreadable]:
         return
     with stream:
         try:
-            for part in read_batches(stream):
+            for part in read_lines(stream, source.name):
                 if isinstance(part, Damage):
                     yield Unreadable(source.name, part.offset, part.reason, part.lines)
                 else:

@@ -125,7 +125,7 @@ def test_unknown_words_are_status_2(install, capsys, arguments):
         pytest.param(
             ["x"],
             "mirrorproxy: 'x' is no command; known: capture, replay, control, report, "
-            "doctor, inspect, check, rules, demo; see mirrorproxy --help\n",
+            "doctor, inspect, export, check, rules, demo; see mirrorproxy --help\n",
             id="nothing like a command",
         ),
         pytest.param(

@@ -7,6 +7,7 @@ them with atheris.
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import tempfile
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from mirrorproxy.codec import MalformedRecord, UnsupportedVersion, body_of, deco
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.members import MAX_DAMAGES, Damage, pack, read_batches
 from mirrorproxy.record import Exchange, Request
+from mirrorproxy.report import export_curl, export_gor, export_har
+from mirrorproxy.report.exported import Exported, NotExportedError
 from mirrorproxy.rules.bodies import Moment, rewritten
 from mirrorproxy.rules.coding import CannotRewriteError, plain_body
 from mirrorproxy.rules.jsonpath import find_texts, parse_path
@@ -29,6 +32,7 @@ from mirrorproxy.rules.plan import plan
 from mirrorproxy.rules.rewrite import compile_rewrite
 from mirrorproxy.rules.schema import Declared, FieldRewrite, JsonRewrite, Rewrite
 from mirrorproxy.sources.access_log import decode as decode_any
+from mirrorproxy.sources.imports import read_lines
 
 SECRET = b"S3cr3t-of-the-fuzzer"
 _CONTENT_TYPES = [
@@ -85,6 +89,54 @@ def access_log(data: bytes) -> None:
     sealed = RecordSealer(Sealer(SealPolicy(), _KEY), "fuzz/0").seal(exchange)
     assert decode_line(encode_line(sealed)) == sealed
     assert decode_any(data) == exchange
+
+
+def imports(data: bytes, name: str) -> None:
+    """A document is read to its end; what it holds can be sealed, written and read again."""
+    sealer = RecordSealer(Sealer(SealPolicy(), _KEY), "fuzz/0")
+    damages = 0
+    for part in read_lines(io.BytesIO(data), name):
+        if isinstance(part, Damage):
+            damages += 1
+            assert part.offset >= 0
+            assert "\n" not in part.reason
+            continue
+        for _, line in part:
+            try:
+                exchange = decode_line(line)
+            except (MalformedRecord, UnsupportedVersion):
+                continue
+            if exchange.node:
+                continue
+            sealed = sealer.seal(exchange)
+            assert decode_line(encode_line(sealed)) == sealed
+            _exported(sealed)
+    assert damages <= MAX_DAMAGES + 1
+
+
+def _exported(exchange: Exchange) -> None:
+    """What was read can be written in every form, or is left out for a reason."""
+    response = exchange.response
+    whole = Exported(
+        exchange, body_of(exchange.request), b"" if response is None else body_of(response)
+    )
+    entry = export_har.har_entry(whole, lambda body, _: body)
+    (batch,) = read_lines(io.BytesIO(export_har.HEAD + entry + export_har.TAIL), "x.har")
+    assert not isinstance(batch, Damage)
+    assert decode_line(batch[0][1]) == exchange
+    for one in (export_curl.curl_command, export_gor.gor_records):
+        with contextlib.suppress(NotExportedError):
+            assert one(whole)
+
+
+def har(data: bytes) -> None:
+    """See `imports`."""
+    imports(data, "x.har")
+
+
+def gor(data: bytes) -> None:
+    """See `imports`."""
+    imports(data, "x.gor")
 
 
 def members(data: bytes) -> None:
@@ -181,6 +233,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "access_log": access_log,
     "wire": wire,
     "record": record,
+    "har": har,
+    "gor": gor,
     "members": members,
     "rules": rules,
     "bodies": bodies,

@@ -59,8 +59,7 @@ _Loader.add_multi_constructor("!", _short_form)
 
 def load() -> Any:
     """Return the template as it is written, functions in their long form."""
-    # It is a SafeLoader.
-    return yaml.load(PATH.read_text(), _Loader)  # noqa: S506
+    return yaml.load(PATH.read_text(), _Loader)
 
 
 class Template:

@@ -168,7 +168,7 @@ def test_the_bucket_is_closed():
 
 
 def test_the_bucket_empties_itself_and_survives_its_stack():
-    """Captures after so many days, parts of broken uploads after one, chunks when none needs them."""
+    """Captures after so many days, parts of uploads after one, chunks when none needs them."""
     template = Template(CaptureDays=7)
     rules = {rule["Id"]: rule for rule in bucket(template)["LifecycleConfiguration"]["Rules"]}
     assert rules["captures"]["ExpirationInDays"] == 7
@@ -337,9 +337,7 @@ def test_alarms_watch_what_there_is():
     assert ours == {"Failed", "Shed", "Unsent", "Unreadable"}
     assert ours < METRICS
     dimensions = {
-        one["Dimensions"][0]["Name"]
-        for one in alarms.values()
-        if one["Namespace"] == "mirrorproxy"
+        one["Dimensions"][0]["Name"] for one in alarms.values() if one["Namespace"] == "mirrorproxy"
     }
     assert dimensions == {"Function"}
     assert {one["TreatMissingData"] for one in alarms.values()} == {"notBreaching"}

@@ -1,0 +1,205 @@
+"""The template deployed from nothing, and what is captured going through all of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from cloud_stack import Stack, lambda_zip
+from cloud_template import Template
+from shipping import drain, firehose_sink
+from stored_captures import exchange
+from support.commands import Application, serving
+from support.firehose import Firehose
+from support.ministack import Ministack
+
+from mirrorproxy.clock import wall_us
+from mirrorproxy.codec import encode_line
+from mirrorproxy.doctor.places import QueuePlace, parse_place
+from mirrorproxy.sinks.targets import parse_firehose, parse_s3
+from mirrorproxy.spool.segment import SegmentWriter
+
+WAIT_S = 90
+
+
+@pytest.fixture(scope="module")
+def code(ministack: Ministack) -> str:
+    """A bucket with the functions' zip."""
+    bucket = ministack.bucket()
+    ministack.client("s3").put_object(
+        Bucket=bucket, Key="mirrorproxy-lambda.zip", Body=lambda_zip()
+    )
+    return bucket
+
+
+@pytest.fixture(scope="module")
+def stack(ministack: Ministack, code: str) -> Iterator[Stack]:
+    """A stack with the functions."""
+    made = Stack(ministack, "with-lambda", Replay="lambda", CodeBucket=code, SpreadOver="1s")
+    yield made
+    made.delete()
+
+
+@pytest.fixture
+def target() -> Iterator[Application]:
+    application = Application()
+    with serving(application):
+        yield application
+
+
+def put_rules(s3: Any, stack: Stack, target: Application) -> None:
+    """Store a rule file where the stack says."""
+    place = parse_s3(stack.outputs["RulesAt"])
+    rules = f"""\
+version: 1
+targets:
+  staging:
+    url: {target.url}
+rules:
+  - name: everything
+    send: {{target: staging}}
+"""
+    s3.put_object(Bucket=place.bucket, Key=place.prefix.rstrip("/"), Body=rules.encode())
+
+
+def put_stream(firehose: Firehose, stack: Stack) -> None:
+    """Make the template's stream where it buffers and names objects as Firehose does."""
+    (stream,) = Template().resources("AWS::KinesisFirehose::DeliveryStream").values()
+    told = stream["ExtendedS3DestinationConfiguration"]
+    firehose.create(
+        stack.outputs["StreamName"],
+        stack.outputs["Bucket"],
+        told["Prefix"],
+        FileExtension=told["FileExtension"],
+        CompressionFormat=told["CompressionFormat"],
+    )
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for what other processes do. Raises AssertionError if it never comes."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.1)
+
+
+def messages(sqs: Any, url: str) -> list[str]:
+    """Return what is in a queue, and leave it there."""
+    found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+    return [one["Body"] for one in found.get("Messages", ())]
+
+
+def test_everything_is_made(stack):
+    """Every resource that the template has for these parameters, and all outputs."""
+    template = Template(Replay="lambda", CodeBucket="code", SpreadOver="1s")
+    assert stack.resources().keys() == template.resources().keys()
+    assert stack.outputs.keys() == template.outputs().keys()
+
+
+@pytest.mark.parametrize("replay", ["s3", "sqs"])
+def test_a_stack_for_workers_has_no_functions(ministack, replay):
+    """Made and deleted; the bucket stays."""
+    stack = Stack(ministack, f"for-{replay}", Replay=replay)
+    template = Template(Replay=replay)
+    assert stack.resources().keys() == template.resources().keys()
+    assert stack.outputs.keys() == template.outputs().keys()
+    assert "AWS::Lambda::Function" not in stack.resources().values()
+    stack.delete()
+    buckets = ministack.client("s3").list_buckets()["Buckets"]
+    assert stack.outputs["Bucket"] in {one["Name"] for one in buckets}
+
+
+def test_a_stack_needs_code_for_its_functions(ministack):
+    """It is refused before anything is made."""
+    with pytest.raises(Exception, match="needs CodeBucket"):
+        Stack(ministack, "no-code", Replay="lambda")
+
+
+def test_the_outputs_are_urls_that_capture_and_replay_take(ministack):
+    """As they stand."""
+    stack = Stack(ministack, "urls", Replay="sqs", Prefix="a/b")
+    outputs = stack.outputs
+    stream = parse_firehose(outputs["CaptureTo"])
+    assert stream.streams == (outputs["StreamName"],)
+    assert (stream.bodies.bucket, stream.bodies.prefix) == (outputs["Bucket"], "a/b/")
+    assert stream.region == "us-east-1"
+    for name in ("CaptureToBucket", "ReplayFrom"):
+        bucket = parse_s3(outputs[name])
+        assert (bucket.bucket, bucket.prefix) == (outputs["Bucket"], "a/b/")
+    queue = parse_place(outputs["ReplayFromQueue"], "source")
+    assert isinstance(queue, QueuePlace)
+    assert outputs["QueueUrl"].endswith(f"/{queue.name}")
+    stack.delete()
+
+
+@pytest.mark.usefixtures("aws_environ")
+def test_what_is_captured_reaches_the_target(tmp_path, firehose, s3, stack, target):
+    """Spool, Firehose, bucket, event, queue, split, send: each request once."""
+    put_rules(s3, stack, target)
+    put_stream(firehose, stack)
+    writer = SegmentWriter(tmp_path, 0)
+    now_us = wall_us()
+    for number in range(300):
+        writer.append(encode_line(exchange(now_us, number)))
+    writer.close()
+    drain(tmp_path, firehose_sink(stack.outputs["CaptureTo"]))
+    firehose.flush()
+    until(lambda: len(target.requests) >= 300, "300 requests at the target")
+    sent = Counter(request.target for request in target.requests)
+    assert sent == Counter(f"/{number}" for number in range(300))
+
+
+def test_only_what_holds_records_is_told_of(ministack, s3):
+    """Bodies, chunks and rules are no events: nobody takes messages away here."""
+    stack = Stack(ministack, "told", Replay="sqs")
+    bucket, sqs = stack.outputs["Bucket"], ministack.client("sqs")
+    told = "mirror/2025/11/23/08/stream-1-2025-11-23-08-00-00-0.jsonl.gz"
+    for key in (
+        "mirror/bodies/2025/11/23/08/" + "0" * 32,
+        "chunks/x.jsonl.gz",
+        "rules/rules.yaml",
+        told,
+    ):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    until(lambda: told in str(messages(sqs, stack.outputs["QueueUrl"])), "an event")
+    events = [one for one in messages(sqs, stack.outputs["QueueUrl"]) if "Records" in one]
+    named = [one["s3"]["object"]["key"] for event in events for one in json.loads(event)["Records"]]
+    assert named == [told]
+    stack.delete()
+
+
+def test_an_event_of_an_unknown_shape_is_a_dead_letter(ministack, stack):
+    """As it came, after it was tried as often as the template says."""
+    sqs = ministack.client("sqs")
+    url, dead = stack.outputs["QueueUrl"], stack.outputs["DeadLettersUrl"]
+    # The template's visibility is for split's time-out: minutes between tries.
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
+    unknown = json.dumps({"hello": "world"})
+    sqs.send_message(QueueUrl=url, MessageBody=unknown)
+    until(lambda: messages(sqs, dead) == [unknown], "a dead letter")
+    assert messages(sqs, url) == []
+
+
+def test_a_chunk_that_cannot_be_sent_is_kept_with_the_reason(ministack, stack):
+    """Not tried again: what was sent of it would be sent twice."""
+    sqs = ministack.client("sqs")
+    unsent = stack.outputs["UnsentChunksUrl"]
+    chunk = {"hello": "world"}
+    ministack.client("lambda").invoke(
+        FunctionName=stack.outputs["SendFunction"],
+        InvocationType="Event",
+        Payload=json.dumps(chunk),
+    )
+    until(lambda: len(messages(sqs, unsent)) == 1, "a record of the failure")
+    (record,) = map(json.loads, messages(sqs, unsent))
+    assert record["requestPayload"] == chunk
+    assert "errorMessage" in record["responsePayload"]
+    # The record's own count is always 3 here.
+    once = ministack.client("lambda").get_function_event_invoke_config(
+        FunctionName=stack.outputs["SendFunction"], Qualifier="$LATEST"
+    )
+    assert once["MaximumRetryAttempts"] == 0

@@ -42,7 +42,7 @@ def template_body() -> str:
     written = "{MaximumConcurrency: !Ref SplitConcurrency}"
     body = cloud_template.PATH.read_text()
     assert body.count(written) == 1
-    return body.replace(written, "{MaximumConcurrency: 2}")
+    return body.replace(written, "{MaximumConcurrency: 10}")
 
 
 class Stack:

@@ -28,6 +28,7 @@ EVERYTHING = {
     "RulesParameter": "/mirrorproxy/rules",
     "SecretArns": ["arn:aws:secretsmanager:eu-central-1:111122223333:secret:staging"],
     "ParameterArns": ["arn:aws:ssm:eu-central-1:111122223333:parameter/staging"],
+    "SealKeySecretArn": "arn:aws:secretsmanager:eu-central-1:111122223333:secret:sealing",
     "SubnetIds": ["subnet-1"],
     "SecurityGroupIds": ["sg-1"],
     "Seed": "s",

@@ -40,7 +40,7 @@ def send(event, _context):
 def _hand_on(bucket, key):
     lines = gzip.decompress(_read(f"s3://{bucket}/{urllib.parse.unquote_plus(key)}"))
     paths = [json.loads(line)["request"]["target"] for line in lines.splitlines()]
-    chunk = os.environ["MIRRORPROXY_CHUNKS"] + key.rpartition("/")[2]
+    chunk = os.environ["MIRRORPROXY_CHUNKS"] + "chunks/" + key.rpartition("/")[2]
     into = urllib.parse.urlsplit(chunk)
     boto3.client("s3").put_object(
         Bucket=into.netloc, Key=into.path.lstrip("/"), Body=json.dumps(paths).encode()

@@ -160,7 +160,7 @@ def test_only_what_holds_records_is_told_of(ministack, s3):
     told = "mirror/2025/11/23/08/stream-1-2025-11-23-08-00-00-0.jsonl.gz"
     for key in (
         "mirror/bodies/2025/11/23/08/" + "0" * 32,
-        "chunks/x.jsonl.gz",
+        "replay/chunks/x.jsonl.gz",
         "rules/rules.yaml",
         told,
     ):
@@ -187,7 +187,7 @@ def test_an_event_of_an_unknown_shape_is_a_dead_letter(ministack, stack):
 def test_a_chunk_that_cannot_be_sent_is_kept_with_the_reason(ministack, stack):
     """Not tried again: what was sent of it would be sent twice."""
     sqs = ministack.client("sqs")
-    unsent = stack.outputs["UnsentChunksUrl"]
+    unsent = stack.outputs["UnsentUrl"]
     chunk = {"hello": "world"}
     ministack.client("lambda").invoke(
         FunctionName=stack.outputs["SendFunction"],

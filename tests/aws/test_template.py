@@ -24,9 +24,14 @@ ENVIRONMENT = {
     "MIRRORPROXY_RUN",
     "MIRRORPROXY_NAMESPACE",
 }
+OF_SPLIT = {"MIRRORPROXY_SEAL_KEY"}
+# Likewise. By function: which of them a metric is counted by.
 METRICS = {
-    "Read", "Selected", "Skipped", "Planned", "Answered", "Failed", "Shed", "Unsent", "Unreadable",
-    "Doubled", "HandedOn", "LagMs", "LatencyMs",
+    "Split": {"Read", "Selected", "Skipped", "Planned", "Shed", "Unreadable", "HandedOn"},
+    "Send": {
+        "Planned", "Answered", "Failed", "Shed", "Unsent", "Doubled", "Interrupted", "HandedOn",
+        "LagMs", "LatencyMs",
+    },
 }  # fmt: skip
 
 MODES = [
@@ -93,14 +98,14 @@ def test_the_policy_of_captures_is_the_published_one(repository):
             LAMBDA,
             {"logs:CreateLogStream", "logs:PutLogEvents", "sqs:DeleteMessage",
              "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "s3:ListBucket", "s3:GetObject",
-             "s3:PutObject", "lambda:InvokeFunction"},
+             "s3:PutObject", "lambda:InvokeFunction", "sqs:SendMessage"},
             id="split",
         ),
         pytest.param(
             "SendRole",
             LAMBDA,
             {"logs:CreateLogStream", "logs:PutLogEvents", "s3:ListBucket", "s3:GetObject",
-             "s3:PutObject", "lambda:InvokeFunction", "sqs:SendMessage"},
+             "s3:PutObject", "s3:DeleteObject", "lambda:InvokeFunction", "sqs:SendMessage"},
             id="send",
         ),
     ],
@@ -111,15 +116,22 @@ def test_what_each_may_do(name, given, actions):
     assert {action for one in found for action in listed(one["Action"])} == actions
 
 
-def test_functions_write_chunks_and_nothing_else():
+def test_functions_write_chunks_and_claims_and_nothing_else():
     """Captures, their bodies and the rules are never changed by who replays them."""
-    written = [
-        resource
+    written = {
+        (name, action, resource)
         for name, one in Template(**EVERYTHING).statements()
-        if name in ("SplitRole", "SendRole") and "s3:PutObject" in listed(one["Action"])
+        if name in ("SplitRole", "SendRole")
+        for action in {"s3:PutObject", "s3:DeleteObject"} & set(listed(one["Action"]))
         for resource in listed(one["Resource"])
-    ]
-    assert written == ["<Captures.Arn>/chunks/*"] * 2
+    }
+    chunks, claims = "<Captures.Arn>/replay/chunks/*", "<Captures.Arn>/replay/claims/*"
+    assert written == {
+        ("SplitRole", "s3:PutObject", chunks),
+        ("SendRole", "s3:PutObject", chunks),
+        ("SendRole", "s3:PutObject", claims),
+        ("SendRole", "s3:DeleteObject", chunks),
+    }
 
 
 def test_secrets_are_for_send_alone():
@@ -176,8 +188,8 @@ def test_the_bucket_empties_itself_and_survives_its_stack():
     assert rules["uploads"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
     queues = Template(**LAMBDA).resources("AWS::SQS::Queue")
     kept_s = sum(queues[name]["MessageRetentionPeriod"] for name in ("Captured", "DeadLetters"))
-    assert rules["chunks"]["Prefix"] == "chunks/"
-    assert rules["chunks"]["ExpirationInDays"] * 86400 > kept_s
+    assert rules["replay"]["Prefix"] == "replay/"
+    assert rules["replay"]["ExpirationInDays"] * 86400 > kept_s
     policies = [template.raw["Resources"]["Captures"][f"{when}Policy"] for when in
                 ("Deletion", "UpdateReplace")]  # fmt: skip
     assert policies == ["RetainExceptOnCreate", "Retain"]
@@ -250,10 +262,17 @@ def test_what_fails_goes_to_a_dead_letter_queue(given):
     if given not in (LAMBDA, EVERYTHING):
         assert "SendOnce" not in resources
         return
-    once = resources["SendOnce"]
-    assert (once["FunctionName"], once["Qualifier"]) == ("<Send>", "$LATEST")
-    assert once["MaximumRetryAttempts"] == 0
-    assert once["DestinationConfig"] == {"OnFailure": {"Destination": "<UnsentChunks.Arn>"}}
+    configured = {
+        name: (one["FunctionName"], one["Qualifier"], one["MaximumRetryAttempts"])
+        for name, one in Template(**given).resources("AWS::Lambda::EventInvokeConfig").items()
+    }
+    assert configured == {
+        "SendOnce": ("<Send>", "$LATEST", 0),
+        "SplitRest": ("<Split>", "$LATEST", 2),
+    }
+    for name in configured:
+        kept = resources[name]["DestinationConfig"]
+        assert kept == {"OnFailure": {"Destination": "<Unsent.Arn>"}}
 
 
 @pytest.mark.parametrize("given", MODES)
@@ -268,7 +287,7 @@ def test_one_object_an_invocation_and_so_many_at_once():
     (source,) = Template(**LAMBDA).resources("AWS::Lambda::EventSourceMapping").values()
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert source["BatchSize"] == 1
-    assert source["ScalingConfig"] == {"MaximumConcurrency": 2}
+    assert source["ScalingConfig"] == {"MaximumConcurrency": 10}
 
 
 def test_the_functions_are_the_programs():
@@ -281,7 +300,7 @@ def test_the_functions_are_the_programs():
     assert {(one["Runtime"], *one["Architectures"]) for one in functions.values()} == {
         ("python3.13", "arm64")
     }
-    assert functions["Send"]["ReservedConcurrentExecutions"] == 10
+    assert functions["Send"]["ReservedConcurrentExecutions"] == 50
     assert functions["Send"]["RecursiveLoop"] == "Terminate"
     unbounded = Template(**LAMBDA, SendConcurrency=0).resources()["Send"]
     assert "ReservedConcurrentExecutions" not in unbounded
@@ -297,25 +316,35 @@ def test_senders_are_not_more_than_may_run():
 def test_the_environment_is_what_the_functions_read():
     """All names with everything given; those without a value are left out."""
     functions = Template(**EVERYTHING).resources("AWS::Lambda::Function")
-    for one in functions.values():
-        assert one["Environment"]["Variables"].keys() == ENVIRONMENT
+    assert functions["Split"]["Environment"]["Variables"].keys() == ENVIRONMENT | OF_SPLIT
+    assert functions["Send"]["Environment"]["Variables"].keys() == ENVIRONMENT
     variables = Template(**LAMBDA).resources()["Split"]["Environment"]["Variables"]
     assert ENVIRONMENT - variables.keys() == {"MIRRORPROXY_SEED", "MIRRORPROXY_RUN"}
     assert variables["MIRRORPROXY_RULES"] == "s3://<Captures>/rules/rules.yaml"
-    assert variables["MIRRORPROXY_CHUNKS"] == "s3://<Captures>/chunks/"
+    assert variables["MIRRORPROXY_CHUNKS"] == "s3://<Captures>/replay/"
 
 
-def test_the_function_that_is_named_is_the_one_that_may_be_invoked():
-    """Its name is written before it exists: here they agree."""
+def test_split_has_time_for_the_spreading():
+    """It lives until the last chunk is due."""
+    parameters = Template().parameters
+    assert parameters["SpreadOver"] == "60s"
+    assert int(parameters["SplitTimeout"]) >= 60 * 1.5
+
+
+def test_functions_may_invoke_those_that_are_named():
+    """Their names are written before they exist: here they agree."""
     template = Template(**LAMBDA)
-    send = template.resources()["Send"]
-    assert send["FunctionName"] == "mirror-stack-send"
-    invoked = [one["Resource"] for _, one in template.statements()
-               if one["Action"] == "lambda:InvokeFunction"]  # fmt: skip
-    arn = "arn:aws:lambda:eu-central-1:111122223333:function:mirror-stack-send"
-    assert invoked == [arn, arn]
-    for one in template.resources("AWS::Lambda::Function").values():
-        assert one["Environment"]["Variables"]["MIRRORPROXY_SEND_FUNCTION"] == send["FunctionName"]
+    functions = template.resources("AWS::Lambda::Function")
+    arns = {
+        name: f"arn:aws:lambda:eu-central-1:111122223333:function:{one['FunctionName']}"
+        for name, one in functions.items()
+    }
+    invoked = {name: listed(one["Resource"]) for name, one in template.statements()
+               if one["Action"] == "lambda:InvokeFunction"}  # fmt: skip
+    assert invoked == {"SplitRole": [arns["Send"], arns["Split"]], "SendRole": [arns["Send"]]}
+    for one in functions.values():
+        named = one["Environment"]["Variables"]["MIRRORPROXY_SEND_FUNCTION"]
+        assert named == functions["Send"]["FunctionName"] == "mirror-stack-send"
 
 
 def test_rules_may_lie_in_a_parameter():
@@ -333,13 +362,16 @@ def test_alarms_watch_what_there_is():
     """Metrics that the functions emit, with their one dimension; quiet while there are none."""
     template = Template(**EVERYTHING)
     alarms = template.resources("AWS::CloudWatch::Alarm")
-    ours = {one["MetricName"] for one in alarms.values() if one["Namespace"] == "mirrorproxy"}
-    assert ours == {"Failed", "Shed", "Unsent", "Unreadable"}
-    assert ours < METRICS
-    dimensions = {
-        one["Dimensions"][0]["Name"] for one in alarms.values() if one["Namespace"] == "mirrorproxy"
+    ours = {
+        (one["Dimensions"][0]["Value"].strip("<>"), one["MetricName"])
+        for one in alarms.values()
+        if one["Namespace"] == template.parameters["Namespace"]
     }
-    assert dimensions == {"Function"}
+    assert ours == {("Send", "Failed"), ("Send", "Shed"), ("Send", "Unsent"),
+                    ("Send", "Interrupted"), ("Split", "Unreadable")}  # fmt: skip
+    assert [name for name, metric in ours if metric not in METRICS[name]] == []
+    dimensions = [one["Dimensions"] for one in alarms.values() if one["Namespace"] == "mirrorproxy"]
+    assert {one["Name"] for some in dimensions for one in some} == {"Function"}
     assert {one["TreatMissingData"] for one in alarms.values()} == {"notBreaching"}
     assert all(one["AlarmActions"] == [EVERYTHING["AlarmTopicArn"]] for one in alarms.values())
 
@@ -361,10 +393,10 @@ def test_alarms_without_functions(given, alarms):
 
 @pytest.mark.parametrize(
     ("prefix", "is_taken"),
-    [("mirror", True), ("a/b_c-1", True), ("chunks2", True), ("chunks", False), ("rules/x", False),
+    [("mirror", True), ("a/b_c-1", True), ("replay2", True), ("replay", False), ("rules/x", False),
      ("mirror/", False), ("/mirror", False), ("", False)],
 )  # fmt: skip
-def test_captures_do_not_lie_where_chunks_and_rules_do(prefix, is_taken):
+def test_captures_do_not_lie_in_the_functions_folders(prefix, is_taken):
     """A chunk under the captures' prefix would be split for ever."""
     pattern = cloud_template.load()["Parameters"]["Prefix"]["AllowedPattern"]
     assert bool(re.fullmatch(pattern, prefix)) is is_taken

@@ -63,7 +63,7 @@ class Traffic:
     stored_bytes: float
 
 
-# Measured by tests/docs/test_cost.py again and again. A member holds 10 lines, 100, and 100.
+# Measured by tests/aws/test_cost.py again and again. A member holds 10 lines, 100, and 100.
 TRAFFICS = (
     Traffic(10, 1024, 703),
     Traffic(100, 614.4, 574),

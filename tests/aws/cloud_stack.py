@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import cloud_template
+from support import cloud_template
 from support.ministack import Ministack
 
 HERE = Path(__file__).parent

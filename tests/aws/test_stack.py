@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from cloud_stack import Stack, lambda_zip
-from cloud_template import Template
 from shipping import drain, firehose_sink
 from stored_captures import exchange
+from support.cloud_template import Template
 from support.commands import Application, serving
 from support.firehose import Firehose
 from support.ministack import Ministack

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 
-import cloud_template
 import pytest
-from cloud_template import EVERYTHING, LAMBDA, Template
+from support import cloud_template
+from support.cloud_template import EVERYTHING, LAMBDA, Template
 
 from mirrorproxy.keys import BODIES, body_ref, object_key
 

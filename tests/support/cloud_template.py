@@ -6,6 +6,7 @@ in angle brackets: ``<Stream>`` for a reference, ``<Stream.Arn>`` for an attribu
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,8 +59,9 @@ def _short_form(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> Any:
 _Loader.add_multi_constructor("!", _short_form)
 
 
+@functools.cache
 def load() -> Any:
-    """Return the template as it is written, functions in their long form."""
+    """Return the template as it is written, functions in their long form. Not to be changed."""
     return yaml.load(PATH.read_text(), _Loader)
 
 

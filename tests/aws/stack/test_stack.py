@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from cloud_stack import Stack, lambda_zip
+from cloud_stack import Stack, messages, told_of, until
 from shipping import drain, firehose_sink
 from stored_captures import exchange
 from support.cloud_template import Template
-from support.commands import Application, serving
+from support.commands import Application
 from support.firehose import Firehose
-from support.ministack import Ministack
 
 from mirrorproxy.clock import wall_us
 from mirrorproxy.codec import encode_line
 from mirrorproxy.doctor.places import QueuePlace, parse_place
 from mirrorproxy.sinks.targets import parse_firehose, parse_s3
 from mirrorproxy.spool.segment import SegmentWriter
-
-WAIT_S = 90
-
-
-@pytest.fixture(scope="module")
-def code(ministack: Ministack) -> str:
-    """A bucket with the functions' zip."""
-    bucket = ministack.bucket()
-    ministack.client("s3").put_object(
-        Bucket=bucket, Key="mirrorproxy-lambda.zip", Body=lambda_zip()
-    )
-    return bucket
-
-
-@pytest.fixture(scope="module")
-def stack(ministack: Ministack, code: str) -> Iterator[Stack]:
-    """A stack with the functions."""
-    made = Stack(ministack, "with-lambda", Replay="lambda", CodeBucket=code, SpreadOver="1s")
-    yield made
-    made.delete()
-
-
-@pytest.fixture
-def target() -> Iterator[Application]:
-    application = Application()
-    with serving(application):
-        yield application
 
 
 def put_rules(s3: Any, stack: Stack, target: Application) -> None:
@@ -79,35 +49,14 @@ def put_stream(firehose: Firehose, stack: Stack) -> None:
     )
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for what other processes do. Raises AssertionError if it never comes."""
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.1)
-
-
-def messages(sqs: Any, url: str) -> list[str]:
-    """Return what is in a queue, and leave it there."""
-    found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
-    return [one["Body"] for one in found.get("Messages", ())]
-
-
-def test_everything_is_made(stack):
-    """Every resource that the template has for these parameters, and all outputs."""
-    template = Template(Replay="lambda", CodeBucket="code", SpreadOver="1s")
+@pytest.mark.parametrize("replay", ["s3", "sqs", "lambda"])
+def test_a_stack_is_made_from_nothing(ministack, code, replay):
+    """Every resource and output that the template has for it. Its bucket outlives it."""
+    given = {"Replay": replay} | ({"CodeBucket": code} if replay == "lambda" else {})
+    stack = Stack(ministack, f"for-{replay}", is_tls_only=True, **given)
+    template = Template(**given)
     assert stack.resources().keys() == template.resources().keys()
     assert stack.outputs.keys() == template.outputs().keys()
-
-
-@pytest.mark.parametrize("replay", ["s3", "sqs"])
-def test_a_stack_for_workers_has_no_functions(ministack, replay):
-    """Made and deleted; the bucket stays."""
-    stack = Stack(ministack, f"for-{replay}", Replay=replay)
-    template = Template(Replay=replay)
-    assert stack.resources().keys() == template.resources().keys()
-    assert stack.outputs.keys() == template.outputs().keys()
-    assert "AWS::Lambda::Function" not in stack.resources().values()
     stack.delete()
     buckets = ministack.client("s3").list_buckets()["Buckets"]
     assert stack.outputs["Bucket"] in {one["Name"] for one in buckets}
@@ -157,23 +106,22 @@ def test_only_what_holds_records_is_told_of(ministack, s3):
     """Bodies, chunks and rules are no events: nobody takes messages away here."""
     stack = Stack(ministack, "told", Replay="sqs")
     bucket, sqs = stack.outputs["Bucket"], ministack.client("sqs")
-    told = "mirror/2025/11/23/08/stream-1-2025-11-23-08-00-00-0.jsonl.gz"
-    for key in (
+    key = "mirror/2025/11/23/08/stream-1-2025-11-23-08-00-00-0.jsonl.gz"
+    for name in (
         "mirror/bodies/2025/11/23/08/" + "0" * 32,
         "replay/chunks/x.jsonl.gz",
         "rules/rules.yaml",
-        told,
+        key,
     ):
-        s3.put_object(Bucket=bucket, Key=key, Body=b"")
-    until(lambda: told in str(messages(sqs, stack.outputs["QueueUrl"])), "an event")
-    events = [one for one in messages(sqs, stack.outputs["QueueUrl"]) if "Records" in one]
-    named = [one["s3"]["object"]["key"] for event in events for one in json.loads(event)["Records"]]
-    assert named == [told]
+        s3.put_object(Bucket=bucket, Key=name, Body=b"")
+    until(lambda: key in told_of(sqs, stack.outputs["QueueUrl"]), "an event")
+    assert told_of(sqs, stack.outputs["QueueUrl"]) == [key]
     stack.delete()
 
 
-def test_an_event_of_an_unknown_shape_is_a_dead_letter(ministack, stack):
+def test_an_event_of_an_unknown_shape_is_a_dead_letter(ministack, stack, s3, target):
     """As it came, after it was tried as often as the template says."""
+    put_rules(s3, stack, target)
     sqs = ministack.client("sqs")
     url, dead = stack.outputs["QueueUrl"], stack.outputs["DeadLettersUrl"]
     # The template's visibility is for split's time-out: minutes between tries.

@@ -86,12 +86,12 @@ class Settings:
     # What split takes to read an object and plan it, with 512 MiB; and how long before its first
     # request is due it has a chunk sent.
     reading_s: float = 2
-    ahead_s: float = 3
+    ahead_s: float = 5
     worker_vcpu: float = 1
     worker_gb: float = 2
 
 
-METRICS, ALARMS = 17, 13
+METRICS, ALARMS = 18, 13
 """Of the functions, each billed by the month, and of the template with them."""
 
 PRICES = Prices()

@@ -7,32 +7,9 @@ import re
 
 import pytest
 from support import cloud_template
-from support.cloud_template import EVERYTHING, LAMBDA, Template
+from support.cloud_template import ENVIRONMENT, EVERYTHING, LAMBDA, METRICS, OF_SPLIT, Template
 
 from mirrorproxy.keys import BODIES, body_ref, object_key
-
-# To become an import of mirrorproxy.aws_lambda's own list, once that is there.
-ENVIRONMENT = {
-    "MIRRORPROXY_RULES",
-    "MIRRORPROXY_SEND_FUNCTION",
-    "MIRRORPROXY_CHUNKS",
-    "MIRRORPROXY_SPREAD",
-    "MIRRORPROXY_SPREAD_OVER",
-    "MIRRORPROXY_MAX_CHUNK_SHOTS",
-    "MIRRORPROXY_MAX_SENDERS",
-    "MIRRORPROXY_SEED",
-    "MIRRORPROXY_RUN",
-    "MIRRORPROXY_NAMESPACE",
-}
-OF_SPLIT = {"MIRRORPROXY_SEAL_KEY"}
-# Likewise. By function: which of them a metric is counted by.
-METRICS = {
-    "Split": {"Read", "Selected", "Skipped", "Planned", "Shed", "Unreadable", "HandedOn"},
-    "Send": {
-        "Planned", "Answered", "Failed", "Shed", "Unsent", "Doubled", "Interrupted", "HandedOn",
-        "LagMs", "LatencyMs",
-    },
-}  # fmt: skip
 
 MODES = [
     pytest.param({}, id="s3"),
@@ -322,6 +299,34 @@ def test_the_environment_is_what_the_functions_read():
     assert ENVIRONMENT - variables.keys() == {"MIRRORPROXY_SEED", "MIRRORPROXY_RUN"}
     assert variables["MIRRORPROXY_RULES"] == "s3://<Captures>/rules/rules.yaml"
     assert variables["MIRRORPROXY_CHUNKS"] == "s3://<Captures>/replay/"
+
+
+class Asked(dict[str, str]):
+    """An environment that remembers what was looked for."""
+
+    def __init__(self, *values: dict[str, str]) -> None:
+        super().__init__(*values)
+        self.names: set[str] = set()
+
+    def get(self, name, default=None):
+        self.names.add(name)
+        return super().get(name, default)
+
+
+@pytest.mark.parametrize("given", [LAMBDA, EVERYTHING], ids=["least", "everything"])
+def test_the_functions_take_the_environment(given):
+    """Every name that they look for is set, every value taken."""
+    settings = pytest.importorskip("mirrorproxy.lambdas.settings")
+    for one in Template(**given).resources("AWS::Lambda::Function").values():
+        variables = {
+            name: str(value).replace("<Captures>", "captures")
+            for name, value in one["Environment"]["Variables"].items()
+        }
+        asked = Asked({"AWS_LAMBDA_FUNCTION_NAME": one["FunctionName"], **variables})
+        found = settings.settings_of(asked)
+        assert asked.names == ENVIRONMENT | {"AWS_LAMBDA_FUNCTION_NAME"}
+        assert (found.send_function, found.spread_over_s) == ("mirror-stack-send", 60)
+        assert found.chunks == ("captures", "replay/")
 
 
 def test_split_has_time_for_the_spreading():

@@ -38,6 +38,31 @@ EVERYTHING = {
 }
 """Parameters with which every condition holds that can hold with Lambda."""
 
+ENVIRONMENT = {
+    "MIRRORPROXY_RULES",
+    "MIRRORPROXY_SEND_FUNCTION",
+    "MIRRORPROXY_CHUNKS",
+    "MIRRORPROXY_SPREAD",
+    "MIRRORPROXY_SPREAD_OVER",
+    "MIRRORPROXY_MAX_CHUNK_SHOTS",
+    "MIRRORPROXY_MAX_SENDERS",
+    "MIRRORPROXY_SEED",
+    "MIRRORPROXY_RUN",
+    "MIRRORPROXY_NAMESPACE",
+}
+"""What both functions look for (mirrorproxy.lambdas.settings), which a test compares."""
+
+OF_SPLIT = {"MIRRORPROXY_SEAL_KEY"}
+
+METRICS = {
+    "Split": {"Read", "Selected", "Skipped", "Planned", "Shed", "Unreadable", "HandedOn"},
+    "Send": {
+        "Planned", "Answered", "Failed", "Shed", "Unsent", "Unreadable", "Doubled", "Interrupted",
+        "HandedOn", "LagMs", "LatencyMs",
+    },
+}  # fmt: skip
+"""What each counts, which a test reads in their logs."""
+
 _NO_VALUE = object()
 _VARIABLE = re.compile(r"\$\{([^}]+)\}")
 

@@ -10,7 +10,7 @@ import pytest
 from cloud_stack import Stack, messages, told_of, until
 from shipping import drain, firehose_sink
 from stored_captures import exchange
-from support.cloud_template import Template
+from support.cloud_template import METRICS, Template
 from support.commands import Application
 from support.firehose import Firehose
 
@@ -100,6 +100,21 @@ def test_what_is_captured_reaches_the_target(tmp_path, firehose, s3, stack, targ
     until(lambda: len(target.requests) >= 300, "300 requests at the target")
     sent = Counter(request.target for request in target.requests)
     assert sent == Counter(f"/{number}" for number in range(300))
+
+
+def test_the_functions_count_what_alarms_read(ministack, stack):
+    """Metrics in their logs, by the one dimension that alarms name."""
+    pytest.importorskip("mirrorproxy.lambdas")
+    logs = ministack.client("logs")
+    for name, function in (("Split", "SplitFunction"), ("Send", "SendFunction")):
+        group = f"/aws/lambda/{stack.outputs[function]}"
+        events = logs.filter_log_events(logGroupName=group)["events"]
+        lines = [line for event in events for line in event["message"].splitlines()]
+        (told, *_) = [json.loads(line) for line in lines if line.startswith('{"_aws"')]
+        (directive,) = told["_aws"]["CloudWatchMetrics"]
+        assert (directive["Namespace"], directive["Dimensions"]) == ("mirrorproxy", [["Function"]])
+        assert told["Function"] == stack.outputs[function]
+        assert {metric["Name"] for metric in directive["Metrics"]} == METRICS[name]
 
 
 def test_only_what_holds_records_is_told_of(ministack, s3):

@@ -10,7 +10,7 @@ import pytest
 from cloud_stack import Stack, messages, told_of, until
 from shipping import drain, firehose_sink
 from stored_captures import exchange
-from support.cloud_template import METRICS, Template
+from support.cloud_template import EVERYTHING, METRICS, Template
 from support.commands import Application
 from support.firehose import Firehose
 
@@ -60,6 +60,25 @@ def test_a_stack_is_made_from_nothing(ministack, code, replay):
     stack.delete()
     buckets = ministack.client("s3").list_buckets()["Buckets"]
     assert stack.outputs["Bucket"] in {one["Name"] for one in buckets}
+
+
+def test_a_stack_is_made_with_everything(ministack, code):
+    """A key, a network, secrets and a topic of one's own: every condition that can hold."""
+    seal = ministack.client("secretsmanager").create_secret(Name="sealing", SecretString="00" * 32)
+    given = {**EVERYTHING, "CodeBucket": code, "SealKeySecretArn": seal["ARN"]}
+    stack = Stack(
+        ministack,
+        "with-everything",
+        is_tls_only=True,
+        **{key: ",".join(one) if isinstance(one, list) else one for key, one in given.items()},
+    )
+    assert stack.resources().keys() == Template(**given).resources().keys()
+    functions = ministack.client("lambda")
+    split = functions.get_function_configuration(FunctionName=stack.outputs["SplitFunction"])
+    assert split["Environment"]["Variables"]["MIRRORPROXY_SEAL_KEY"] == "00" * 32
+    send = functions.get_function_configuration(FunctionName=stack.outputs["SendFunction"])
+    assert "MIRRORPROXY_SEAL_KEY" not in send["Environment"]["Variables"]
+    stack.delete()
 
 
 def test_a_stack_needs_code_for_its_functions(ministack):

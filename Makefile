@@ -3,7 +3,7 @@
 #   make demo    capture and replay on this machine, in under 20 seconds
 #   make test    the test suite
 #   make test-compiled   the same, over the modules that a wheel holds compiled
-#   make check   format, lint, types, import layers, Dockerfile, documentation
+#   make check   format, lint, types, import layers, Dockerfile, CloudFormation, documentation
 #   make faults  kill, fill, stop and cut everything, and account for each request (some minutes)
 #   make behind-traefik  hurt a mirror behind real Traefik and Consul, under load (some minutes)
 #   make fuzz    random bytes for FUZZ_SECONDS (60) through whatever reads what others wrote
@@ -42,6 +42,7 @@ check: $(VENV)/.dev-installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/cfn-lint aws/*.yaml
 	$(BIN)/python -m pytest -q tests/docs/test_links.py tests/tools
 
 faults: $(VENV)/.dev-installed

@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
 
+from mirrorproxy.aws_urls import SQS
 from mirrorproxy.codec import MalformedRecord, body_of
 from mirrorproxy.commands.decoding import Decoder, Told
 from mirrorproxy.commands.filters import add_filter_options, filter_of
 from mirrorproxy.commands.output_file import STDOUT, output
 from mirrorproxy.commands.replay_source import open_source
-from mirrorproxy.commands.source_options import SQS, add_span_options
+from mirrorproxy.commands.source_options import add_span_options
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.record import Exchange, Request, Response
 from mirrorproxy.report import export_curl, export_gor, export_har

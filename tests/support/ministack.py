@@ -1,7 +1,7 @@
 """S3, SQS and SNS over the network: a real emulator, alone on a free port of the loopback address.
 
-Owns its process. It keeps everything in memory, knows no permissions and no limits of
-Firehose's: those are `support.firehose`'s. Clients are boto3's own.
+Owns its process. It keeps everything in memory, asks for permissions only if it is told to, and
+knows no limits of Firehose's: those are `support.firehose`'s. Clients are boto3's own.
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ def require_ministack() -> None:
 class Ministack:
     """One emulator; starts and ends with the block, or by its methods. folder: for its output.
 
+    is_strict: who is not its owner (`credentials`) may do what policies allow, and nothing else.
     A restart is on the same port, with nothing in it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_strict: bool = False) -> None:
         self._folder = folder
+        self._is_strict = is_strict
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -141,6 +143,7 @@ class Ministack:
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(self.port),
             "LOG_LEVEL": "WARNING",
+            "AUTH": str(self._is_strict).lower(),
             # No containers, nothing kept: it would look for Docker otherwise.
             "DOCKER_HOST": f"unix://{self._folder}/no-docker",
             "TMPDIR": str(self._folder),

@@ -151,12 +151,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         rules=rules,
         order=_order(args.order, rules.order),
         limits={name: _limits(args, target) for name, target in rules.targets.items()},
-        guarded={
-            name if origin == target.origin else f"{name} ({origin.scheme})": origin
-            for name, target in rules.targets.items()
-            for origin in rules.origins(target)
-            if not (target.allow_production or args.allow_production)
-        },
+        guarded=rules.guarded(allow_production=args.allow_production),
         speed=parse_speed(args.speed),
         fail_on=parse_fail_on(args.fail_on),
         run=_run_name(args.run),
@@ -208,15 +203,15 @@ def _limits(args: argparse.Namespace, target: CompiledTarget) -> Limits:
     if args.fleet_size is not None:
         workers = _number("--fleet-size", args.fleet_size, int, "a whole number")
     return Limits(
-        rate=None if rate is None else rate / workers,
-        concurrency=max(1, concurrency // workers),
+        rate=rate,
+        concurrency=concurrency,
         timeout_s=timeout_s,
         max_lag_s=max_lag_s,
-        max_shots=None if max_shots is None else max(1, max_shots // workers),
+        max_shots=max_shots,
         max_duration_s=max_duration_s,
         ramp_s=target.ramp_s,
         backoff=target.backoff,
-    )
+    ).shared_by(workers)
 
 
 def _order(asked: str | None, order: SessionOrder) -> SessionOrder:

@@ -140,6 +140,15 @@ class RuleSet:
                 found.append(origin)
         return found
 
+    def guarded(self, *, allow_production: bool = False) -> dict[str, Origin]:
+        """Return where each target is that may not be production, by a name for it."""
+        return {
+            name if origin == target.origin else f"{name} ({origin.scheme})": origin
+            for name, target in self.targets.items()
+            for origin in self.origins(target)
+            if not (target.allow_production or allow_production)
+        }
+
     def decide(self, exchange: Exchange, facts: Facts | None = None) -> Decision:
         """Return what the first rule that takes the exchange says, or what holds without one.
 

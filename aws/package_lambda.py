@@ -120,7 +120,9 @@ def _interpreter(version: str) -> str | None:
     say = "import sys; print('%d.%d' % sys.version_info[:2])"
     for program in (sys.executable, f"python{version}"):
         try:
-            found = subprocess.run([program, "-c", say], capture_output=True, text=True)
+            found = subprocess.run(
+                [program, "-c", say], check=False, capture_output=True, text=True
+            )
         except OSError:
             continue
         if found.stdout.strip() == version:

@@ -58,7 +58,7 @@ class Item(NamedTuple):
     record_id: str
 
 
-class ChunkEvent(msgspec.Struct, omit_defaults=True, kw_only=True):
+class ChunkEvent(msgspec.Struct, kw_only=True):
     """What `send` is invoked with.
 
     id: of object, content and place in it, the same whenever it is split. source: the object

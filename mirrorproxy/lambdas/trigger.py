@@ -31,7 +31,7 @@ class UnknownEvent(MirrorproxyError):
     """An event that is none of ours: it is left to the dead-letter queue."""
 
 
-class ObjectEvent(msgspec.Struct, omit_defaults=True, kw_only=True):
+class ObjectEvent(msgspec.Struct, kw_only=True):
     """What `split` invokes itself with: the rest of an object.
 
     etag: the content it goes on with. skip: how many of its exchanges were taken already;

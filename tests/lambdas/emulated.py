@@ -177,9 +177,7 @@ class Functions:
             if not messages:
                 return found
             for message in messages:
-                self.sqs.delete_message(
-                    QueueUrl=self.dead, ReceiptHandle=message["ReceiptHandle"]
-                )
+                self.sqs.delete_message(QueueUrl=self.dead, ReceiptHandle=message["ReceiptHandle"])
                 found.append(json.loads(message["Body"]))
 
     def kept(self, folder: str) -> list[str]:

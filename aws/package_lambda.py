@@ -43,10 +43,8 @@ def main() -> int:
         _copy(ROOT / "mirrorproxy", folder / "mirrorproxy")
         if args.rules is not None:
             shutil.copyfile(args.rules, folder / "rules.yaml")
-        _tidy(folder)
-        is_compiled = _compile(folder, args.python)
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        _write(folder, args.output)
+        is_compiled = pack(folder, args.python, args.output)
     size = args.output.stat().st_size
     _say(f"{args.output}: {size / 1e6:.1f} MB, Python {args.python}, {args.machine}")
     if not is_compiled:
@@ -58,6 +56,14 @@ def main() -> int:
         _say(f"more than {MAX_BYTES >> 20} MiB: Lambda does not take it")
         return 1
     return 0
+
+
+def pack(folder: Path, python: str, output: Path) -> bool:
+    """Make a zip of a folder; return whether it was compiled for that version of Python."""
+    _tidy(folder)
+    is_compiled = _compile(folder, python)
+    _write(folder, output)
+    return is_compiled
 
 
 def _install(folder: Path, python: str, machine: str) -> None:
@@ -133,10 +139,13 @@ def _interpreter(version: str) -> str | None:
 def _write(folder: Path, output: Path) -> None:
     temporary = output.with_name(f"{output.name}.tmp")
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_dir():
-                continue
-            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _EARLIEST)
+        files = {
+            path.relative_to(folder).as_posix(): path
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+        for name, path in sorted(files.items()):
+            entry = zipfile.ZipInfo(name, _EARLIEST)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3
             mode = 0o755 if path.suffix == ".so" else 0o644

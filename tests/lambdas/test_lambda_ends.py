@@ -59,7 +59,8 @@ def test_a_split_that_is_killed_in_mid_object_loses_nothing(both, s3, bucket, ta
 
 def test_split_hands_on_what_there_is_no_time_for(both, s3, bucket, target, capfd):
     """Another call goes on where it was; together they read and give everything once."""
-    functions = both({**SMALL, "MIRRORPROXY_SPREAD_OVER": "2s"})
+    one_by_one = {"MIRRORPROXY_MAX_CHUNK_SHOTS": "8", "MIRRORPROXY_MAX_SENDERS": "1"}
+    functions = both({**one_by_one, "MIRRORPROXY_SPREAD_OVER": "2s"})
     key = put(s3, bucket, exchanges(24))
     assert functions.call("split", told_of(bucket, key), left_s=1.3) is None
     names = [name for name, _ in functions.by_hand.taken]

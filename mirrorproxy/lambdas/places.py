@@ -140,7 +140,8 @@ class Places:
         try:
             return self._call(self._deed("s3:GetObject", key), get, attempts=START_ATTEMPTS)
         except AwsError as error:
-            if error.trouble.kind == "gone":
+            # Without s3:ListBucket a key that is not there is one that may not be read.
+            if error.trouble.kind in ("gone", "denied"):
                 return None
             raise
 

@@ -36,9 +36,9 @@ from mirrorproxy.lambdas.sending import Sender, Sent, rest_of
 from mirrorproxy.lambdas.trigger import SEND_EXPECTED, UnknownEvent, shape_of
 from mirrorproxy.sources.aws import AwsError
 
-MAX_HOPS = 12
-"""So often a chunk is handed on: Lambda takes about 16 in a row for an endless loop and stops
-them (Lambda Developer Guide, recursive loop detection)."""
+MAX_HOPS = 6
+"""So often an object is handed on, and then each of its chunks: Lambda takes about 16 calls in a
+row for an endless loop and stops them (Lambda Developer Guide, recursive loop detection)."""
 
 
 class NotSent(MirrorproxyError):
@@ -66,14 +66,15 @@ def send(call: Call, event: object) -> dict[str, object]:
 
 
 def _send(call: Call, chunk: ChunkEvent, ledger: SendLedger) -> dict[str, object]:
-    known = call.places.claim_of(chunk.id) if chunk.data is None else None
-    if known is not None:
-        return _again(call, chunk, known, ledger)
     rules = call.rules()
     data = data_of(chunk)
     if data is None:
         data = call.places.get_chunk(chunk.id)
         if data is None:
+            # Deleted by whoever has sent it?
+            known = call.places.claim_of(chunk.id)
+            if known is not None:
+                return _again(call, chunk, known, ledger)
             raise ChunkError(f"it is not in s3://{call.settings.chunks.bucket} any more")
     items = unpacked(data)
     if digest_of(items) != chunk.digest:

@@ -18,6 +18,7 @@ from mirrorproxy.codec import MalformedRecord, UnsupportedVersion
 from mirrorproxy.commands.decoding import Decoder, body_reader
 from mirrorproxy.commands.replay_credentials import fetched_credentials
 from mirrorproxy.lambdas.chunk import ChunkError, ChunkEvent, Item
+from mirrorproxy.lambdas.spread import caught_up
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.record import Exchange
 from mirrorproxy.replay.guard import ProductionGuard
@@ -32,9 +33,6 @@ from mirrorproxy.sources.events import Captured, CaptureObject, Event, Signal, U
 
 START_S = 0.05
 """Time to plan the first shots before the first is due."""
-
-MAX_CATCH_UP_US = 500_000
-"""What a chunk comes late by less is sent at once; by more, and all of it is due later."""
 
 
 class Sent(NamedTuple):
@@ -53,12 +51,11 @@ class _Chunk:
         items: Sequence[Item],
         exchanges: Sequence[Exchange],
         source: CaptureObject,
-        later_us: int,
     ) -> None:
         self._items = items
         self._exchanges = exchanges
         self._source = source
-        self._origin_s = time.monotonic() - wall_us() / 1e6 + later_us / 1e6
+        self._origin_s = time.monotonic() - wall_us() / 1e6
         self._closed = False
         self.taken = 0
         self.unsent: dict[str, list[tuple[str, int]]] = {}
@@ -143,11 +140,11 @@ class Sender:
         drain_s: float,
     ) -> Sent:
         """Send a chunk, for so many seconds at most; then wait for answers as long as drain_s."""
-        late_us = 0
-        if items:
-            late_us = wall_us() + int(START_S * 1e6) - items[0].due_us
-        later_us = late_us if late_us > MAX_CATCH_UP_US else 0
-        chunk = _Chunk(items, exchanges, source, later_us)
+        now_us = wall_us() + int(START_S * 1e6)
+        late_us = now_us - items[0].due_us if items else 0
+        due = caught_up([item.due_us for item in items], now_us)
+        in_time = [item._replace(due_us=at_us) for item, at_us in zip(items, due, strict=True)]
+        chunk = _Chunk(in_time, exchanges, source)
         ledger = Ledger()
         intake = Intake(chunk, self._planner(event, chunk), ledger, self._unreadable)
 

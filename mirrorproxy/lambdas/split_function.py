@@ -27,7 +27,7 @@ from mirrorproxy.lambdas.trigger import ObjectEvent, Work, encoded_object, works
 from mirrorproxy.sources.aws import START_ATTEMPTS, AwsError, Deed
 from mirrorproxy.sources.events import Unreadable
 
-LEAD_US = 3_000_000
+LEAD_US = 5_000_000
 """So long before its first shot is due a chunk is given to `send`, which may have to start."""
 
 READING_SHARE = 0.5

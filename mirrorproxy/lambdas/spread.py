@@ -10,6 +10,9 @@ from collections.abc import Sequence
 
 from mirrorproxy.lambdas.settings import Spread
 
+MAX_HASTE = 1.25
+"""How much faster than it should a chunk is sent that began late; more, and it ends later too."""
+
 
 def due_times(
     spread: Spread,
@@ -38,3 +41,16 @@ def due_times(
         due.append(start_us + before * span_us // total)
         before += count
     return due
+
+
+def caught_up(due_us: Sequence[int], now_us: int) -> list[int]:
+    """Return when the shots of a chunk are due that begins now.
+
+    due_us: in order. What began late is sent a little faster, so that it ends when it should and
+    does not run into what follows it; never in a burst.
+    """
+    if not due_us or due_us[0] >= now_us:
+        return list(due_us)
+    first_us, span_us = due_us[0], due_us[-1] - due_us[0]
+    left_us = max(due_us[-1] - now_us, int(span_us / MAX_HASTE))
+    return [now_us + (one - first_us) * left_us // max(span_us, 1) for one in due_us]

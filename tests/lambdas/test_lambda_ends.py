@@ -174,7 +174,7 @@ def test_an_endless_chain_is_ended(both, s3, bucket):
     ((_, payload),) = functions.by_hand.taken
     functions.by_hand.taken.clear()
     event = {**json.loads(payload), "hop": MAX_HOPS}
-    with pytest.raises(Exception, match="it was handed on 12 times"):
+    with pytest.raises(Exception, match="it was handed on 6 times"):
         functions.call("send", event, left_s=1.0)
     assert functions.by_hand.taken == []
     assert len(functions.kept_keys("chunks")) == 1
@@ -205,15 +205,15 @@ def test_failing_answers_are_counted_and_not_sent_again(both, s3, bucket, target
 
 
 def test_a_chunk_that_begins_late_is_not_sent_in_a_burst(both, s3, bucket, target, capfd):
-    """All of it is due later, as evenly as it was."""
+    """It is sent a little faster, as evenly as it was."""
     functions = both({"MIRRORPROXY_SPREAD_OVER": "1s"})
     functions.call("split", told_of(bucket, put(s3, bucket, exchanges(10))))
     ((_, payload),) = functions.by_hand.taken
-    time.sleep(1.2)  # as long as it takes Lambda to start the other function
+    time.sleep(0.9)  # as long as it takes Lambda to start the other function
     came_s = []
     target.answer = lambda _request: (came_s.append(time.monotonic()), Answer())[1]
     ledger = functions.call("send", json.loads(payload))
     assert (ledger["answered"], ledger["shed"]) == (10, {})
-    assert ledger["late_ms"] > 900
-    assert max(came_s) - min(came_s) > 0.7
+    assert ledger["late_ms"] > 500
+    assert max(came_s) - min(came_s) > 0.6
     capfd.readouterr()

@@ -31,7 +31,7 @@ from mirrorproxy.lambdas.invoking import Invoker
 from mirrorproxy.lambdas.lines import metrics_line, spread_values
 from mirrorproxy.lambdas.rules_at import WithoutSecrets, placeholder
 from mirrorproxy.lambdas.settings import Place, settings_of
-from mirrorproxy.lambdas.spread import due_times
+from mirrorproxy.lambdas.spread import caught_up, due_times
 from mirrorproxy.lambdas.trigger import ObjectEvent, UnknownEvent, encoded_object, shape_of, works
 from mirrorproxy.replay.histogram import Histogram
 
@@ -53,6 +53,21 @@ def test_shots_are_spread_over_the_time(spread, started_us, shots, due):
     """From its beginning to before its end."""
     found = due_times(spread, started_us, shots, 10 * S, 50 * S)
     assert found == [one * S for one in due]
+
+
+@pytest.mark.parametrize(
+    ("due", "now", "expected"),
+    [
+        pytest.param([10, 20, 30], 5, [10, 20, 30], id="in time"),
+        pytest.param([10, 20, 30, 50], 14, [14, 23, 32, 50], id="late: faster, to the same end"),
+        pytest.param([10, 20, 30, 50], 40, [40, 48, 56, 72], id="too late: a quarter faster"),
+        pytest.param([10, 10], 40, [40, 40], id="all at once"),
+        pytest.param([], 40, [], id="nothing"),
+    ],
+)
+def test_a_chunk_that_begins_late_catches_up(due, now, expected):
+    """Never in a burst."""
+    assert caught_up([one * S for one in due], now * S) == [one * S for one in expected]
 
 
 def picked(number, session="s", shots=1, size=10):
@@ -199,8 +214,8 @@ def test_an_unknown_event_is_named_by_its_keys(event, shape):
 
 def test_every_way_of_a_notification_is_understood():
     """From S3, SQS, SNS and EventBridge; S3's own test event asks for nothing."""
-    told = {"Records": [{"eventName": "ObjectCreated:Put",
-                         "s3": {"bucket": {"name": "b"}, "object": {"key": "a+b%2Bc"}}}]}  # fmt: skip
+    put = {"bucket": {"name": "b"}, "object": {"key": "a+b%2Bc"}}
+    told = {"Records": [{"eventName": "ObjectCreated:Put", "s3": put}]}
     bridge = {
         "detail-type": "Object Created",
         "detail": {"bucket": {"name": "b"}, "object": {"key": "a b+c"}},

@@ -14,9 +14,10 @@ from support.ministack import Ministack
 from mirrorproxy.clock import new_id, wall_us
 from mirrorproxy.lambdas import deadline, split_function
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "aws"))
+for folder in ("aws", "credentials", "capture"):
+    sys.path.append(str(Path(__file__).resolve().parents[1] / folder))
 
-from in_process import Both
+from in_process import Both  # noqa: E402
 
 
 @pytest.fixture(scope="session")

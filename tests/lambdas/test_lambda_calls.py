@@ -6,11 +6,13 @@ import json
 import random
 
 import pytest
-from in_process import ledgers, messages, told_of
+from in_process import Context, ledgers, messages, told_of
 from stored_captures import SECOND, T0, exchange, lines, packed, put
 from support.access_lines import TRAEFIK_3
+from token_endpoint import TokenEndpoint
 
 from mirrorproxy.errors import ConfigError
+from mirrorproxy.lambdas.around import Call
 from mirrorproxy.lambdas.chunk import MAX_EVENT_BYTES
 from mirrorproxy.lambdas.send_function import NotSent
 from mirrorproxy.lambdas.trigger import UnknownEvent
@@ -245,6 +247,24 @@ def test_credentials_that_are_sent_as_logged_stand_in_no_event(both, s3, bucket,
     assert functions.kept_keys("chunks") == []
 
 
+def test_send_alone_fetches_credentials(both, s3, bucket, target):
+    """A grant of OAuth 2, once for a chunk; `split` plans without asking anybody."""
+    endpoint = TokenEndpoint()
+    try:
+        rules = "version: 1\ntargets:\n  staging:\n    url: %s\n    auth:\n      - use:\n"
+        rules += f'          client_credentials: {{token_url: "{endpoint.url}/token", '
+        rules += 'client_id: replay, client_secret: "${STAGING_TOKEN}"}\n'
+        rules += 'rules: [{name: all, match: {path: "/**"}, send: {target: staging}}]\n'
+        functions = both(rules=rules)
+        functions.call("split", told_of(bucket, put(s3, bucket, [sealed(n) for n in range(6)])))
+        assert endpoint.asked == []
+        functions.run_all()
+        assert [asked.basic for asked in endpoint.asked] == ["replay:of-staging"]
+    finally:
+        endpoint.close()
+    assert [one.header("Authorization") for one in target.requests] == ["Bearer tok-all-1"] * 6
+
+
 def test_our_own_objects_are_no_capture(both, s3):
     """Chunks and claims may lie in the bucket that notifies."""
     functions = both()
@@ -280,6 +300,19 @@ def test_an_object_that_is_overwritten_meanwhile_is_not_mixed(both, s3, bucket):
     event = {"mirrorproxy": "object", "v": 1, "bucket": bucket, "key": key, "etag": '"other"'}
     with pytest.raises(Exception, match="overwritten"):
         functions.call("split", event)
+
+
+def test_an_object_is_read_by_its_entity_tag(both, s3, bucket):
+    """What is written over it while it is read is not mixed in."""
+    functions = both()
+    s3.put_object(Bucket=bucket, Key="k", Body=b"one")
+    call = Call(functions.kept["split"], Context("split", 30, "r"))
+    try:
+        found = call.reader.object(bucket, "k", 3, etag='"of another"')
+        with pytest.raises(OSError, match="changed meanwhile"):
+            found.source.open().read()
+    finally:
+        call.close()
 
 
 def test_a_claim_that_was_never_ended_is_for_a_person(both, s3, bucket, target):

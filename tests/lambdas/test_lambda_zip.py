@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import platform
 import re
@@ -65,10 +66,24 @@ def unpacked(made: Path) -> Path:
     return folder
 
 
-def clean(script: str, folder: Path) -> str:
+# What Lambda's runtime has: boto3, and what it needs.
+RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six.py")
+
+CALLED = """\
+import sys
+sys.path[:0] = sys.argv[1:]
+from mirrorproxy import aws_lambda
+from mirrorproxy.lambdas.around import Kept
+environ = {"MIRRORPROXY_SEND_FUNCTION": "send", "MIRRORPROXY_CHUNKS": "s3://work/"}
+kept = Kept(is_split=True, environ=environ)
+print([type(kept.client(name, "eu-central-1")).__name__ for name in ("s3", "lambda", "ssm")])
+"""
+
+
+def clean(script: str, folder: Path, *more: Path) -> str:
     """Run a script without anything that is installed here."""
     found = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", script, str(folder)],
+        [sys.executable, "-I", "-S", "-B", "-c", script, str(folder), *map(str, more)],
         cwd=folder.parent, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
@@ -111,6 +126,14 @@ def test_its_import_is_fast(unpacked):
 def test_all_that_is_loaded_later_is_in_it(unpacked):
     """Nothing of this machine's own packages."""
     clean(LATER, unpacked)
+
+
+def test_boto3_is_the_runtime_s(unpacked, tmp_path):
+    """With it, and nothing else, clients are made."""
+    (site,) = {Path(importlib.util.find_spec(name).origin).parents[1] for name in RUNTIME[:3]}
+    for name in RUNTIME:
+        (tmp_path / name).symlink_to(site / name)
+    assert clean(CALLED, unpacked, tmp_path) == "['S3', 'Lambda', 'SSM']\n"
 
 
 def test_the_pinned_versions_are_those_that_the_project_allows():

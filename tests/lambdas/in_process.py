@@ -66,6 +66,22 @@ class ByHand:
         self.taken.append((FunctionName, Payload))
 
 
+class _Denying:
+    """S3, but for what may not be got: the keys in denied."""
+
+    def __init__(self, client: Any, denied: set[str]) -> None:
+        self._client = client
+        self._denied = denied
+
+    def get_object(self, **wanted: Any) -> Any:
+        if wanted["Key"] in self._denied:
+            raise Refused("AccessDenied", 403)
+        return self._client.get_object(**wanted)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
 class Both:
     """`split` and `send`, with one target and a bucket for chunks and claims."""
 
@@ -77,6 +93,7 @@ class Both:
         rules: str = RULES,
     ) -> None:
         self._ministack = ministack
+        self.denied: set[str] = set()
         self.s3 = self._client("s3", None)
         self.work = f"work-{new_id(wall_us())}"
         self.s3.create_bucket(Bucket=self.work)
@@ -105,7 +122,10 @@ class Both:
         return Kept(is_split=name == "split", environ=environ, client=self._client)
 
     def _client(self, service: str, _region: str | None) -> Any:
-        return self.by_hand if service == "lambda" else _client(self._ministack, service)
+        if service == "lambda":
+            return self.by_hand
+        client = _client(self._ministack, service)
+        return _Denying(client, self.denied) if service == "s3" else client
 
     def call(self, name: str, event: object, left_s: float = 30.0) -> Any:
         """Run one call to its end."""

@@ -283,6 +283,16 @@ def test_a_large_body_is_read_when_it_is_sent(both, s3, bucket, target):
     assert [(one.target, one.body) for one in target.requests] == [("/1", b"large")]
 
 
+def test_an_object_that_may_not_be_read_fails_its_message(both, s3, bucket):
+    """Nothing of it is given away; what it needs is said."""
+    functions = both()
+    key = put(s3, bucket, [sealed(1)])
+    functions.denied.add(key)
+    failed = functions.call("split", messages(told_of(bucket, key)))
+    assert failed == {"batchItemFailures": [{"itemIdentifier": "0"}]}
+    assert functions.by_hand.taken == []
+
+
 def test_a_target_that_is_production_gets_nothing(both, s3, bucket, target):
     """As with a worker: the guard compares with what was captured."""
     functions = both()

@@ -11,6 +11,7 @@ from in_process import Killed, Refused, ledgers, messages, take_all, told_of
 from stored_captures import SECOND, T0, exchange, put
 from support.commands import Answer
 
+from mirrorproxy.lambdas.chunk import chunk_event, data_of, unpacked
 from mirrorproxy.lambdas.send_function import MAX_HOPS
 from mirrorproxy.lambdas.split_function import NotSplit
 
@@ -140,6 +141,21 @@ def test_send_hands_on_what_there_is_no_time_for(both, s3, bucket, target, capfd
     assert first["answered"] + sum(one["answered"] for one in others) == 40
     assert others[0]["chunk"] == f"{first['chunk']}~1"
     assert all(one["balanced"] for one in (first, *others))
+
+
+def test_what_was_not_even_planned_is_handed_on_too(both, s3, bucket, capfd):
+    """The engine plans two seconds ahead; a chunk may last for minutes."""
+    functions = both({"MIRRORPROXY_SPREAD_OVER": "60s"})
+    functions.call("split", told_of(bucket, put(s3, bucket, exchanges(40))))
+    ((_, payload),) = functions.by_hand.taken
+    functions.by_hand.taken.clear()
+    ledger = functions.call("send", json.loads(payload), left_s=1.5)
+    ((name, rest),) = functions.by_hand.taken
+    assert (name, ledger["balanced"]) == ("send", True)
+    event = chunk_event(json.loads(rest))
+    assert ledger["answered"] + event.shots == ledger["answered"] + ledger["handed_on"] == 40
+    assert len(unpacked(data_of(event) or b"")) == event.shots
+    capfd.readouterr()
 
 
 def test_what_send_cannot_hand_on_is_kept_until_its_event_comes_again(

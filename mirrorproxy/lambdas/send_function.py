@@ -41,6 +41,10 @@ MAX_HOPS = 6
 row for an endless loop and stops them (Lambda Developer Guide, recursive loop detection)."""
 
 
+DRAIN_SHARE = 0.2
+"""So much of the time answers are waited for at most, when there is no time for more shots."""
+
+
 class NotSent(MirrorproxyError):
     """A chunk, or a part of it, that was not sent and is nobody's any more."""
 
@@ -89,13 +93,15 @@ def _send(call: Call, chunk: ChunkEvent, ledger: SendLedger) -> dict[str, object
         return _again(call, chunk, known, ledger)
     deadline = call.deadline
     source = call.reader.object(chunk.bucket, chunk.key).source
+    # Waited for are answers alone: where they come soon, this ends soon.
+    drain_s = min(sender.longest_timeout_s, deadline.whole_s * DRAIN_SHARE)
     sent = sender.send(
         chunk,
         items,
         exchanges,
         source,
-        stop_in_s=deadline.hand_on_s - time.monotonic(),
-        drain_s=deadline.margin_s / 2,
+        stop_in_s=deadline.hand_on_s - drain_s - time.monotonic(),
+        drain_s=drain_s,
     )
     ledger.take(sent)
     rest, why = _hand_on(call, chunk, sent, ledger, in_s3=rules.compiled.sends_logged_credentials)

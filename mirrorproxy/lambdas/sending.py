@@ -112,6 +112,11 @@ class Sender:
         self._rules = rules
         self._say = say
 
+    @property
+    def longest_timeout_s(self) -> float:
+        """How long an answer may take, in seconds."""
+        return max(target.limits.timeout_s for target in self._rules.targets.values())
+
     def exchanges(self, items: Sequence[Item]) -> list[Exchange]:
         """Return the exchanges of a chunk.
 

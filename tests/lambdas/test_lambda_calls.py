@@ -172,6 +172,21 @@ def test_rules_may_be_a_parameter(ministack, both, s3, bucket, target):
         functions.call("split", told_of(bucket, put(s3, bucket, [sealed(3)])))
 
 
+def test_rules_may_lie_in_the_zip(both, s3, bucket, target, tmp_path):
+    """And include others that do."""
+    everything = 'rules: [{name: all, match: {path: "/**"}, send: {target: staging}}]\n'
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules/own.yaml").write_text(f"version: 1\ninclude: [targets.yaml]\n{everything}")
+    targets = (
+        f"version: 1\ntargets: {{staging: {{url: {target.url}, auth: [{{use: {{bearer: x}}}}]}}}}"
+    )
+    (tmp_path / "rules/targets.yaml").write_text(targets)
+    functions = both({"MIRRORPROXY_RULES": "rules/own.yaml", "LAMBDA_TASK_ROOT": str(tmp_path)})
+    functions.call("split", told_of(bucket, put(s3, bucket, [sealed(1)])))
+    functions.run_all()
+    assert sent(target) == [1]
+
+
 def test_a_chunk_too_big_for_an_event_goes_through_s3(both, s3, bucket, target):
     """And is deleted when it was sent; no event is larger than Lambda takes."""
     functions = both()

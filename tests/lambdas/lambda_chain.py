@@ -132,7 +132,13 @@ def main() -> None:
     requests = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
     over_s = int(sys.argv[2]) if len(sys.argv) > 2 else 30
     with tempfile.TemporaryDirectory() as folder, Ministack(Path(folder) / "aws") as ministack:
-        figures = run_chain(ministack, Path(folder), requests, over_s, chunk_shots=2500)
+        figures = run_chain(
+            ministack,
+            Path(folder),
+            requests,
+            over_s,
+            chunk_shots=int(sys.argv[3]) if len(sys.argv) > 3 else 2500,
+        )
     print(json.dumps(figures, indent=1))
 
 

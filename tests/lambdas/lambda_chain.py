@@ -114,6 +114,7 @@ def run_chain(
             "smallest_second": min(seconds),
             "largest_to_mean": round(max(seconds) / mean, 3),
             "lag_ms_max": max(one["lag_ms"]["max"] or 0 for one in sends),
+            "latency_ms_max": max(one["latency_ms"]["max"] or 0 for one in sends),
             "late_ms_max": max(one["late_ms"] for one in sends),
             "first_after_stored_s": round(min(target.came_s) - stored_s, 2),
             "all_s": round(time.monotonic() - began_s, 1),

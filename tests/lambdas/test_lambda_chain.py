@@ -34,8 +34,9 @@ def test_what_was_captured_is_sent_once_and_evenly(ministack: Ministack, tmp_pat
     assert figures["bodies"] == REQUESTS
     assert figures["tokens"] == {"Bearer of-staging": REQUESTS}
     assert figures["dead_letters"] == 0
-    # Even is what the sender is; a machine that stands still is not its fault.
-    assert figures["largest_to_mean"] <= 1.3 or figures["lag_ms_max"] > 100
+    # A machine that stands still for a while is no fault of the spreading.
+    stood_still = max(figures["lag_ms_max"], figures["latency_ms_max"]) > 100
+    assert figures["largest_to_mean"] <= 1.3 or stood_still
 
 
 @pytest.mark.timeout(300)

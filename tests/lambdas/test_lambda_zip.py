@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -47,20 +48,31 @@ for name, module in sys.modules.items():
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The zip, made for this interpreter."""
-    path = tmp_path_factory.mktemp("zip") / "made.zip"
+    """The zip, made for this interpreter, once for all workers of a run."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    folder = tmp_path_factory.mktemp("zip")
+    if run is not None:
+        folder = tmp_path_factory.getbasetemp().parent
+    path = folder / f"{run or 'made'}.zip"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            build(path)
+    return path
+
+
+def build(path: Path) -> None:
     command = [
         sys.executable, str(TOOL), "--output", str(path), "--python", VERSION,
         "--machine", platform.machine(), "--rules", "examples/rules/one-percent-forever.yaml",
     ]  # fmt: skip
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
-    return path
 
 
 @pytest.fixture(scope="module")
-def unpacked(made: Path) -> Path:
-    folder = made.with_suffix("")
+def unpacked(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unpacked")
     with zipfile.ZipFile(made) as archive:
         archive.extractall(folder)
     return folder

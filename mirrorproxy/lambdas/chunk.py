@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from mirrorproxy.members import Damage, pack, read_batches
+from mirrorproxy.members import MAX_MEMBER_BYTES, Damage, pack, read_batches
 
 VERSION = 1
 
@@ -33,6 +33,9 @@ dead-letter queue, which takes 1 MiB too, and must fit there as well."""
 
 MAX_CHUNK_BYTES = 4 * 1024 * 1024
 """So many bytes of lines make a chunk; a longer line is one alone. A packed member holds 8 MiB."""
+
+MAX_UNPACKED_BYTES = 2 * MAX_MEMBER_BYTES
+"""No chunk of ours has more; what would have is not read."""
 
 _ID = re.compile(r"[0-9a-f]{16}-[0-9]{1,9}-[0-9]{1,4}-[0-9]{1,9}(?:~[0-9]{1,4})?")
 
@@ -105,10 +108,14 @@ def packed(items: Sequence[Item]) -> bytes:
 def unpacked(data: bytes) -> list[Item]:
     """Return the items of a chunk. Raises ChunkError."""
     lines: list[bytes] = []
+    size = 0
     for part in read_batches(io.BytesIO(data)):
         if isinstance(part, Damage):
             raise ChunkError(f"the chunk holds {part.reason}")
         lines += [line for _, line in part]
+        size += sum(len(line) for _, line in part)
+        if size > MAX_UNPACKED_BYTES:
+            raise ChunkError("the chunk is larger than any")
     if len(lines) % 2:
         raise ChunkError("the chunk ends in the middle")
     items: list[Item] = []

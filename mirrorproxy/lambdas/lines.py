@@ -19,8 +19,10 @@ _PER_MS = 1000
 
 
 def say(line: str) -> None:
-    """Write one line where CloudWatch Logs takes it from."""
-    sys.stdout.write(f"{line}\n")
+    """Write one line where CloudWatch Logs takes it from; what cannot be shown is escaped."""
+    # Keys of objects and events are others' texts: none of them begins a line of its own.
+    shown = line if line.isprintable() else line.encode("unicode_escape").decode()
+    sys.stdout.write(f"{shown}\n")
     sys.stdout.flush()
 
 

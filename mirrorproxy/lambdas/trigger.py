@@ -109,6 +109,9 @@ def _own(event: Mapping[str, object]) -> ObjectEvent:
         raise UnknownEvent(f"{EXPECTED}; got {shape_of(event)}") from None
     if found.v != VERSION:
         raise UnknownEvent(f"a hand-over of version {found.v}; this mirrorproxy knows {VERSION}")
+    numbers = (found.skip, found.part, found.given, found.start_us, found.until_us, found.hop)
+    if not all(0 <= number < 1 << 62 for number in numbers):
+        raise UnknownEvent("a hand-over with impossible values")
     return found
 
 

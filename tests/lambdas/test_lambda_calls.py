@@ -13,7 +13,7 @@ from token_endpoint import TokenEndpoint
 
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.lambdas.around import Call
-from mirrorproxy.lambdas.chunk import MAX_EVENT_BYTES
+from mirrorproxy.lambdas.chunk import MAX_EVENT_BYTES, chunk_event, data_of, unpacked
 from mirrorproxy.lambdas.send_function import NotSent
 from mirrorproxy.lambdas.trigger import UnknownEvent
 from mirrorproxy.record import Credential
@@ -185,6 +185,16 @@ def test_rules_may_lie_in_the_zip(both, s3, bucket, target, tmp_path):
     functions.call("split", told_of(bucket, put(s3, bucket, [sealed(1)])))
     functions.run_all()
     assert sent(target) == [1]
+
+
+def test_shots_may_keep_production_s_distances(both, s3, bucket):
+    """Made shorter or longer, so that all fit into the time."""
+    functions = both({"MIRRORPROXY_SPREAD": "captured", "MIRRORPROXY_SPREAD_OVER": "40s"})
+    made = [exchange(T0 + at * SECOND, at) for at in (0, 1, 3)]
+    functions.call("split", told_of(bucket, put(s3, bucket, made)))
+    ((_, payload),) = functions.by_hand.taken
+    due = [item.due_us for item in unpacked(data_of(chunk_event(json.loads(payload))))]
+    assert [one - due[0] for one in due] == [0, 10 * SECOND, 30 * SECOND]
 
 
 def test_a_chunk_too_big_for_an_event_goes_through_s3(both, s3, bucket, target):

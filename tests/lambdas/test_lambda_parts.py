@@ -28,11 +28,12 @@ from mirrorproxy.lambdas.chunk import (
 )
 from mirrorproxy.lambdas.cutting import MAX_PART_BYTES, Picked, cuts, is_whole
 from mirrorproxy.lambdas.invoking import Invoker
-from mirrorproxy.lambdas.lines import metrics_line, spread_values
+from mirrorproxy.lambdas.lines import metrics_line, say, spread_values
 from mirrorproxy.lambdas.rules_at import WithoutSecrets, placeholder
 from mirrorproxy.lambdas.settings import Place, settings_of
 from mirrorproxy.lambdas.spread import caught_up, due_times
 from mirrorproxy.lambdas.trigger import ObjectEvent, UnknownEvent, encoded_object, shape_of, works
+from mirrorproxy.members import pack
 from mirrorproxy.replay.histogram import Histogram
 
 S = 1_000_000
@@ -155,6 +156,14 @@ def test_a_damaged_chunk_is_refused(damage):
     """It is all or nothing."""
     with pytest.raises(ChunkError):
         assert digest_of(unpacked(damage(packed(ITEMS)))) == "never"
+
+
+def test_a_chunk_that_unpacks_to_too_much_is_refused():
+    """Before it takes the memory: zeros pack well."""
+    bomb = pack(b"0" * 4_000_000 + b"\n", 1) * 5
+    assert len(bomb) < 200_000
+    with pytest.raises(ChunkError, match="larger than any"):
+        unpacked(bomb)
 
 
 @pytest.mark.parametrize(
@@ -281,6 +290,12 @@ def test_the_metrics_of_a_line_are_as_cloudwatch_wants_them():
         "Answered": 2,
         "LagMs": [1.5],
     }
+
+
+def test_a_line_is_one_line(capsys):
+    """A key with a newline in it makes none of its own."""
+    say('error: s3://b/k\n{"_aws":1}')
+    assert capsys.readouterr().out == 'error: s3://b/k\\n{"_aws":1}\n'
 
 
 def test_at_most_a_hundred_values_stand_for_all():

@@ -8,6 +8,7 @@ time comes, and what there is no time for is handed on to another call.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import msgspec
 
@@ -101,13 +102,9 @@ class _Split:
         # What the rules send as it was logged never stands in an event, nor in a queue.
         self._in_s3 = rules.compiled.sends_logged_credentials
         jobs = [job for work in asked for job in self._read_all(work, rules)]
-        in_time = sorted(
-            ((spread.first_us, at, spread) for at, job in enumerate(jobs) for spread in job.parts),
-            key=lambda entry: entry[:2],
-        )
-        for _, at, spread in in_time:
-            if not jobs[at].is_over:
-                self._give(jobs[at], spread)
+        for job, spread in _in_time(jobs):
+            if not job.is_over:
+                self._give(job, spread)
         for job in jobs:
             if not job.is_over and job.rest is not None:
                 self._hand_on(job, job.rest, 0)
@@ -298,6 +295,18 @@ class _Split:
         else:
             self.ledger.handed_on += shots
             say(f"{_place(rest)}: handed on after {rest.skip} exchanges")
+
+
+def _in_time(jobs: Sequence[Job]) -> list[tuple[Job, Spread]]:
+    """Return the parts of all objects by their first shot, those of one object in their order."""
+    timed: list[tuple[int, int, int]] = []
+    for at, job in enumerate(jobs):
+        first_us = 0
+        for number, spread in enumerate(job.parts):
+            # One of which nothing is sent follows the one before it.
+            first_us = max(first_us, spread.first_us)
+            timed.append((first_us, at, number))
+    return [(jobs[at], jobs[at].parts[number]) for _, at, number in sorted(timed)]
 
 
 def _follow_up(

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 
 import pytest
+from emulated import RULES
 from in_process import Killed, Refused, ledgers, messages, take_all, told_of
 from stored_captures import SECOND, T0, exchange, put
 from support.commands import Answer
@@ -61,8 +62,12 @@ def test_a_split_that_is_killed_in_mid_object_loses_nothing(both, s3, bucket, ta
 def test_split_hands_on_what_there_is_no_time_for(both, s3, bucket, target, capfd):
     """Another call goes on where it was; together they read and give everything once."""
     one_by_one = {"MIRRORPROXY_MAX_CHUNK_SHOTS": "8", "MIRRORPROXY_MAX_SENDERS": "1"}
-    functions = both({**one_by_one, "MIRRORPROXY_SPREAD_OVER": "2s"})
-    key = put(s3, bucket, exchanges(24))
+    # What is skipped at the end makes a part without a chunk.
+    some = ", ".join(f"/{n}" for n in range(24, 30))
+    skipped = f"rules:\n  - {{name: some, match: {{path: [{some}]}}, skip: true}}\n"
+    rules = RULES.replace("rules:\n", skipped)
+    functions = both({**one_by_one, "MIRRORPROXY_SPREAD_OVER": "2s"}, rules=rules)
+    key = put(s3, bucket, exchanges(30))
     assert functions.call("split", told_of(bucket, key), left_s=1.3) is None
     names = [name for name, _ in functions.by_hand.taken]
     assert names.count("split") == 1
@@ -72,7 +77,8 @@ def test_split_hands_on_what_there_is_no_time_for(both, s3, bucket, target, capf
     out = capfd.readouterr().out
     splits, sends = ledgers(out, "split"), ledgers(out, "send")
     assert (len(splits) > 1, splits[0]["handed_on"] > 0) == (True, True)
-    assert sum(one["read"] for one in splits) == sum(one["given"] for one in splits) == 24
+    assert sum(one["read"] for one in splits) == 30
+    assert sum(one["given"] for one in splits) == 24
     assert all(one["balanced"] for one in (*splits, *sends))
     assert sum(one["planned"] for one in sends) == sum(one["answered"] for one in sends) == 24
 

@@ -20,7 +20,6 @@ from mirrorproxy.rules.aws_secrets import read_secret
 from mirrorproxy.rules.load import ReadStored, rules_of
 from mirrorproxy.rules.ruleset import RuleSet
 from mirrorproxy.sources.aws import START_ATTEMPTS, AwsError, Caller, Deed
-from mirrorproxy.sources.s3 import parse_s3_url
 
 MAX_AGE_S = 300.0
 """So long compiled rules are kept, if they did not change: the secrets that they name may have."""
@@ -98,15 +97,16 @@ class RulesAt:
         return known or self._of_file()
 
     def _of_s3(self, call: Caller, known: _Text | None) -> _Text:
-        url = parse_s3_url(self.place)
-        wanted = {"Bucket": url.bucket, "Key": url.prefix}
+        bucket, _, key = self.place.removeprefix("s3://").partition("/")
+        if not bucket or not key:
+            raise ConfigError("expected s3://BUCKET/KEY", file=_VARIABLE)
+        wanted = {"Bucket": bucket, "Key": key}
         if known is not None:
             wanted["IfNoneMatch"] = known.version
-        place = f"s3://{url.bucket}/{url.prefix}"
 
         def get() -> _Text:
             try:
-                answer = self._client("s3", url.region).get_object(**wanted)
+                answer = self._client("s3", None).get_object(**wanted)
                 return _Text(answer["Body"].read(yamlfile.MAX_BYTES + 1), answer["ETag"])
             except Exception as error:
                 response = getattr(error, "response", {})
@@ -114,8 +114,8 @@ class RulesAt:
                     return known
                 raise
 
-        permission = f"s3:GetObject on arn:aws:s3:::{url.bucket}/{url.prefix}"
-        return call(Deed(place, permission), get, attempts=START_ATTEMPTS)
+        permission = f"s3:GetObject on arn:aws:s3:::{bucket}/{key}"
+        return call(Deed(self.place, permission), get, attempts=START_ATTEMPTS)
 
     def _of_parameter(self, call: Caller, known: _Text | None) -> _Text:
         name = self.place.removeprefix("ssm:")

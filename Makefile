@@ -8,6 +8,7 @@
 #   make behind-traefik  hurt a mirror behind real Traefik and Consul, under load (some minutes)
 #   make fuzz    random bytes for FUZZ_SECONDS (60) through whatever reads what others wrote
 #   make bench   the benchmarks (some minutes); BENCHFLAGS=--full for all, --publish to write them down
+#   make lambda  the zip of the two Lambda functions; LAMBDA_PYTHON=3.13 LAMBDA_MACHINE=aarch64 LAMBDA_RULES=file
 #   make conformance   the raw-byte tables, here and through nginx, HAProxy and Traefik
 #
 # PYTHON=python3.13 chooses the interpreter, VENV=dir the virtual environment.
@@ -20,11 +21,14 @@ TESTS ?= tests
 TESTFLAGS ?= -n 2
 FUZZ_SECONDS ?= 60
 MINUTES ?= 10
+LAMBDA_PYTHON ?= 3.13
+# aarch64 is what Lambda calls arm64; x86_64 the other.
+LAMBDA_MACHINE ?= aarch64
 # What `pip install .` makes, without installing it: an editable installation is not compiled.
 # PYTHONSAFEPATH keeps `python -m mirrorproxy` from taking the sources where it is started.
 COMPILED := .cache/compiled
 
-.PHONY: demo test test-compiled check faults behind-traefik chaos fuzz bench conformance format clean
+.PHONY: demo test test-compiled check faults behind-traefik chaos fuzz bench conformance lambda format clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.run-installed
@@ -62,6 +66,10 @@ bench: $(COMPILED)/.built .cache/mitmproxy/.installed
 
 conformance: $(VENV)/.dev-installed
 	@$(BIN)/python tests/wire/compare_proxies.py --write docs/conformance.md
+
+lambda: | $(BIN)/python
+	@$(BIN)/python aws/package_lambda.py --python $(LAMBDA_PYTHON) --machine $(LAMBDA_MACHINE) \
+		$(if $(LAMBDA_RULES),--rules $(LAMBDA_RULES)) --output dist/mirrorproxy-lambda.zip
 
 format: $(VENV)/.dev-installed
 	$(BIN)/ruff format .

@@ -158,7 +158,9 @@ def _replay(
 
     async def replay() -> None:
         loop = asyncio.get_running_loop()
-        async with fetched_credentials(settings, ledger, _tell) as credentials:
+        async with fetched_credentials(
+            settings.rules.sources, ledger, _tell, speed=settings.speed, tls=settings.tls
+        ) as credentials:
             await run_with(loop, credentials)
 
     async def run_with(loop: asyncio.AbstractEventLoop, credentials: Credentials | None) -> None:

@@ -6,11 +6,11 @@ Chooses the concrete classes. What speaks HTTP is loaded only when a rule file n
 from __future__ import annotations
 
 import contextlib
+import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from mirrorproxy.commands.replay_options import Settings
 from mirrorproxy.replay.ahead import AHEAD_SHOTS
 from mirrorproxy.replay.credentials import Credentials, Fetching
 from mirrorproxy.replay.ledger import Ledger
@@ -25,20 +25,24 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def fetched_credentials(
-    settings: Settings, ledger: Ledger, say: Callable[[str], None]
+    sources: Sequence[Source],
+    ledger: Ledger,
+    say: Callable[[str], None],
+    *,
+    speed: float,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Credentials | None]:
     """Give what fetches the credentials that the rules want; None if they want none.
 
-    say: takes lines for people.
+    sources: of the rules. say: takes lines for people. speed: the replay's pace.
     """
-    sources = settings.rules.sources
     if not sources:
         yield None
         return
     # Takes longer to load than all the rest of a replay.
     from mirrorproxy.replay.token_http import open_session  # noqa: PLC0415
 
-    async with open_session(settings.tls) as session:
+    async with open_session(tls) as session:
         credentials = Credentials(
             {source.name: _fetching(source, session) for source in sources},
             ledger.token_requests,
@@ -46,7 +50,7 @@ async def fetched_credentials(
             clock_s=time.monotonic,
             # One user's shots that wait must leave room for others'. Without due times
             # nothing is late, and planning waits instead.
-            max_waiting=None if settings.speed == MAX_SPEED else AHEAD_SHOTS // 2,
+            max_waiting=None if speed == MAX_SPEED else AHEAD_SHOTS // 2,
         )
         try:
             yield credentials

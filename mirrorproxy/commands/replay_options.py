@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from mirrorproxy.commands.source_options import add_source_options
 from mirrorproxy.errors import ConfigError
-from mirrorproxy.http1.origin import Origin, parse_origin
+from mirrorproxy.http1.origin import Origin
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.schedule import parse_speed
 from mirrorproxy.replay.verdict import DEFAULT_FAIL_ON, Limit, parse_fail_on
@@ -152,18 +152,8 @@ def settings_of(args: argparse.Namespace) -> Settings:
         rules=rules,
         order=_order(args.order, rules.order),
         limits={name: _limits(args, target) for name, target in rules.targets.items()},
-        guarded={
-            name if origin == target.origin else f"{name} ({origin.scheme})": origin
-            for name, target in rules.targets.items()
-            for origin in rules.origins(target)
-            if not (target.allow_production or args.allow_production)
-        },
-        logins={
-            source.name: parse_origin(source.server)[0]
-            for target in rules.targets.values()
-            for source in target.auth.sources
-            if source.server is not None and not (target.allow_production or args.allow_production)
-        },
+        guarded=rules.guarded(allow_production=args.allow_production),
+        logins=rules.logins(allow_production=args.allow_production),
         speed=parse_speed(args.speed),
         fail_on=parse_fail_on(args.fail_on),
         run=_run_name(args.run),
@@ -215,15 +205,15 @@ def _limits(args: argparse.Namespace, target: CompiledTarget) -> Limits:
     if args.fleet_size is not None:
         workers = _number("--fleet-size", args.fleet_size, int, "a whole number")
     return Limits(
-        rate=None if rate is None else rate / workers,
-        concurrency=max(1, concurrency // workers),
+        rate=rate,
+        concurrency=concurrency,
         timeout_s=timeout_s,
         max_lag_s=max_lag_s,
-        max_shots=None if max_shots is None else max(1, max_shots // workers),
+        max_shots=max_shots,
         max_duration_s=max_duration_s,
         ramp_s=target.ramp_s,
         backoff=target.backoff,
-    )
+    ).shared_by(workers)
 
 
 def _order(asked: str | None, order: SessionOrder) -> SessionOrder:

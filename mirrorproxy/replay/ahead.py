@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from mirrorproxy.replay.flight import Flight, Landing
 from mirrorproxy.replay.intake import IntakeLike, Planned
-from mirrorproxy.replay.schedule import MAX_SPEED, DueTimes
+from mirrorproxy.replay.schedule import MAX_SPEED, Due
 from mirrorproxy.sources.events import Signal
 
 PLAN_SLICE_S = 0.0005
@@ -38,7 +38,7 @@ class Ahead:
     def __init__(
         self,
         intake: IntakeLike,
-        due: DueTimes,
+        due: Due,
         *,
         speed: float,
         clock_s: Callable[[], float],

@@ -23,7 +23,7 @@ from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.order import Order
 from mirrorproxy.replay.outcomes import outcome_of
-from mirrorproxy.replay.schedule import MAX_SPEED, DueTimes
+from mirrorproxy.replay.schedule import MAX_SPEED, Due, DueTimes
 from mirrorproxy.replay.signs import ended_as, seconds_of
 from mirrorproxy.replay.valve import BACKOFF, RAMP, RATE, Valve
 from mirrorproxy.rules.rate import RULE_RATE
@@ -55,7 +55,7 @@ class Engine:
     a flight and then calls `loaded` or `not_loaded`. report: takes every
     outcome, None if nobody wants them; wall_us: wall clock at clock_s 0. wake:
     asks for a turn soon, after answers made room. listener: hears answers, None if
-    nobody looks into them.
+    nobody looks into them. due: gives due times that are neither at a pace nor after a delay.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Engine:
         report: Callable[[Outcome], None] | None,
         wake: Callable[[], None],
         delay_s: float | None = None,
+        due: Due | None = None,
         listener: Listener | None = None,
     ) -> None:
         self._ledger = ledger
@@ -82,7 +83,7 @@ class Engine:
         self._report = report
         self._wake = wake
         self._listener = listener
-        due = DueTimes(speed, delay_s, clock_s, wall_us)
+        due = due or DueTimes(speed, delay_s, clock_s, wall_us)
         self._ahead = Ahead(
             intake, due, speed=speed, clock_s=clock_s, landing=self, offer=self._planned
         )

@@ -36,6 +36,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     ramp_s: float = 0.0
     backoff: BackoffLimits | None = None
 
+    def shared_by(self, senders: int) -> Limits:
+        """Return what one of so many senders that send at the same time may send."""
+        return msgspec.structs.replace(
+            self,
+            rate=None if self.rate is None else self.rate / senders,
+            concurrency=max(1, self.concurrency // senders),
+            max_shots=None if self.max_shots is None else max(1, self.max_shots // senders),
+        )
+
 
 class RateLimit:
     """Lets through a number of requests a second, evenly: the generic cell rate algorithm.

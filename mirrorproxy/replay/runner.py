@@ -31,6 +31,7 @@ from mirrorproxy.replay.late_send import LateSender
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.order import Order
+from mirrorproxy.replay.schedule import Due
 from mirrorproxy.replay.tokens import NO_TOKEN
 from mirrorproxy.shot import Shot
 from mirrorproxy.sources.bodies import BodyError, read_body
@@ -52,7 +53,7 @@ class Runner:
     on_unreadable: hears of body objects that cannot be read. drain_s: how long
     answers are waited for after `stop`. credentials: fetches what shots want
     that is only known when they are sent. say: takes a line about each change
-    that back-off makes. listener: hears answers, see `Engine`.
+    that back-off makes. listener, due: see `Engine`.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Runner:
         delay_s: float | None = None,
         credentials: Credentials | None = None,
         say: Callable[[str], None] = _say_nothing,
+        due: Due | None = None,
         listener: Listener | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -102,6 +104,7 @@ class Runner:
             report=report,
             wake=self._wake,
             delay_s=delay_s,
+            due=due,
             listener=listener,
         )
         self._late = LateSender(

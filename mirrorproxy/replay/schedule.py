@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from mirrorproxy.errors import ConfigError
 
@@ -42,6 +42,16 @@ class Schedule(NamedTuple):
     def later(self, seconds: float) -> Schedule:
         """Return a schedule in which everything is due so much later."""
         return Schedule(self.origin_s + seconds, self.first_us, self.speed)
+
+
+class Due(Protocol):
+    """Gives shots their due times; see `DueTimes`."""
+
+    def due_s(self, started_us: int) -> float:
+        """Return when a shot is due that was captured at a moment: asked for as it is planned."""
+
+    def shift(self, seconds: float) -> None:
+        """Make everything due so much later."""
 
 
 class DueTimes:

@@ -140,6 +140,24 @@ class RuleSet:
                 found.append(origin)
         return found
 
+    def guarded(self, *, allow_production: bool = False) -> dict[str, Origin]:
+        """Return where each target is that may not be production, by a name for it."""
+        return {
+            name if origin == target.origin else f"{name} ({origin.scheme})": origin
+            for name, target in self.targets.items()
+            for origin in self.origins(target)
+            if not (target.allow_production or allow_production)
+        }
+
+    def logins(self, *, allow_production: bool = False) -> dict[str, Origin]:
+        """Return who gives out credentials for such targets, by the entry of the rule file."""
+        return {
+            source.name: parse_origin(source.server)[0]
+            for target in self.targets.values()
+            for source in target.auth.sources
+            if source.server is not None and not (target.allow_production or allow_production)
+        }
+
     def decide(self, exchange: Exchange, facts: Facts | None = None) -> Decision:
         """Return what the first rule that takes the exchange says, or what holds without one.
 

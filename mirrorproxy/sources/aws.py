@@ -194,6 +194,8 @@ def _refusal(response: Mapping[str, Any], deed: Deed) -> Trouble:
         region = said.get("Region") or headers.get("x-amz-bucket-region")
         where = f"it lies in {region}; add ?region={region}" if region else "add ?region=REGION"
         return Trouble("refused", f"the wrong region; {where}", deed.place)
+    if code == "PreconditionFailed":
+        return Trouble("refused", "it was changed meanwhile", deed.place)
     if code == "InvalidObjectState":
         return Trouble("gone", "archived; restore it first", deed.place)
     text = f"{code or status} {_shortened(str(said.get('Message', '')))}".rstrip()

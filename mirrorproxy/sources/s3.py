@@ -64,12 +64,16 @@ class S3Reader:
         version: str | None = None,
         account: Account | None = None,
         on_lost: Callable[[], None] = lambda: None,
+        etag: str | None = None,
     ) -> Found:
-        """Return an object as a source. on_lost: told when it cannot be read at all, or on."""
+        """Return an object as a source. on_lost: told when it cannot be read at all, or on.
+
+        etag: read no other content than the one of this entity tag, None: whatever is there.
+        """
 
         def fetch(begin: int, end: int) -> bytes:
             try:
-                return self._range(bucket, key, version, begin, end)
+                return self._range(bucket, key, version, begin, end, etag=etag)
             except OSError:
                 on_lost()
                 raise
@@ -101,11 +105,14 @@ class S3Reader:
         begin: int,
         end: int,
         attempts: int | None = None,
+        etag: str | None = None,
     ) -> bytes:
         """Raises OSError, its strerror the reason."""
         if end <= begin:
             return b""
         wanted: dict[str, Any] = {"Bucket": bucket, "Key": key, "Range": f"bytes={begin}-{end - 1}"}
+        if etag is not None:
+            wanted["IfMatch"] = etag
         permission = "s3:GetObject"
         if version is not None:
             wanted["VersionId"] = version

@@ -11,6 +11,7 @@ import pytest
 from support.cloud_template import LAMBDA, METRICS, Template
 
 from mirrorproxy import members
+from mirrorproxy.lambdas import cutting, split_function
 
 
 def module(path) -> ModuleType:
@@ -91,9 +92,7 @@ def test_an_object_is_cut_as_split_cuts_it(cost):
 
 def test_the_functions_cut_it_so_too(cost):
     """With one sender there is nothing to chance."""
-    cutting = pytest.importorskip("mirrorproxy.lambdas.cutting")
-    split = pytest.importorskip("mirrorproxy.lambdas.split_function")
-    assert cost.SETTINGS.ahead_s * 1e6 == split.LEAD_US
+    assert cost.SETTINGS.ahead_s * 1e6 == split_function.LEAD_US
     requests = [cutting.Picked(b"x" * 3671, str(n), str(n % 40), n, 1, None) for n in range(6000)]
     chunks, part = 0, []
     for one in requests:

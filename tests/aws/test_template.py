@@ -10,6 +10,7 @@ from support import cloud_template
 from support.cloud_template import ENVIRONMENT, EVERYTHING, LAMBDA, METRICS, OF_SPLIT, Template
 
 from mirrorproxy.keys import BODIES, body_ref, object_key
+from mirrorproxy.lambdas.settings import settings_of
 
 MODES = [
     pytest.param({}, id="s3"),
@@ -316,14 +317,13 @@ class Asked(dict[str, str]):
 @pytest.mark.parametrize("given", [LAMBDA, EVERYTHING], ids=["least", "everything"])
 def test_the_functions_take_the_environment(given):
     """Every name that they look for is set, every value taken."""
-    settings = pytest.importorskip("mirrorproxy.lambdas.settings")
     for one in Template(**given).resources("AWS::Lambda::Function").values():
         variables = {
             name: str(value).replace("<Captures>", "captures")
             for name, value in one["Environment"]["Variables"].items()
         }
         asked = Asked({"AWS_LAMBDA_FUNCTION_NAME": one["FunctionName"], **variables})
-        found = settings.settings_of(asked)
+        found = settings_of(asked)
         assert asked.names == ENVIRONMENT | {"AWS_LAMBDA_FUNCTION_NAME"}
         assert (found.send_function, found.spread_over_s) == ("mirror-stack-send", 60)
         assert found.chunks == ("captures", "replay/")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,8 @@ from mirrorproxy.capture.seal import Sealer, SealKey, SealPolicy
 from mirrorproxy.capture.seal_record import RecordSealer
 from mirrorproxy.codec import MalformedRecord, UnsupportedVersion, body_of, decode_line, encode_line
 from mirrorproxy.errors import ConfigError
+from mirrorproxy.lambdas.chunk import ChunkError, chunk_event, data_of, encoded, unpacked
+from mirrorproxy.lambdas.trigger import UnknownEvent, encoded_object, works
 from mirrorproxy.members import MAX_DAMAGES, Damage, pack, read_batches
 from mirrorproxy.record import Exchange, Request
 from mirrorproxy.report import export_curl, export_gor, export_har
@@ -229,8 +232,34 @@ def _plant(sealer: Sealer, data: bytes) -> None:
     assert SECRET.decode() not in header.headers[0][1]
 
 
+def events(data: bytes) -> None:
+    """What invokes a function is understood, or refused with one line."""
+    try:
+        event = json.loads(data)
+    except (ValueError, RecursionError):
+        event = data.decode("latin-1")
+    said = ""
+    try:
+        for work in works(event):
+            assert work.error is None or not work.objects
+            for one in work.objects:
+                assert works(json.loads(encoded_object(one)))[0].objects == [one]
+    except UnknownEvent as error:
+        said = str(error)
+    assert said.isprintable()
+    try:
+        chunk = chunk_event(event)
+        content = data_of(chunk)
+        if content is not None:
+            unpacked(content)
+    except ChunkError:
+        return
+    assert chunk_event(json.loads(encoded(chunk))) == chunk
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "access_log": access_log,
+    "events": events,
     "wire": wire,
     "record": record,
     "har": har,

@@ -122,7 +122,6 @@ def test_what_is_captured_reaches_the_target(tmp_path, firehose, s3, stack, targ
 
 def test_the_functions_count_what_alarms_read(ministack, stack):
     """Metrics in their logs, by the one dimension that alarms name."""
-    pytest.importorskip("mirrorproxy.lambdas")
     logs = ministack.client("logs")
     for name, function in (("Split", "SplitFunction"), ("Send", "SendFunction")):
         group = f"/aws/lambda/{stack.outputs[function]}"

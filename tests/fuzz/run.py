@@ -19,7 +19,9 @@ HERE = Path(__file__).resolve().parent
 CACHE = HERE.parents[1] / ".cache" / "fuzz"
 sys.path.insert(0, str(HERE))
 
-NAMES = ("wire", "record", "members", "rules", "bodies", "seal", "har", "gor")
+NAMES = (
+    "access_log", "bodies", "events", "gor", "har", "members", "record", "rules", "seal", "wire",
+)  # fmt: skip
 
 
 def fuzz_one(name: str, seconds: int) -> None:

@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from run import NAMES
 from targets import TARGETS
 
 from mirrorproxy.capture.seal import Sealer, SealKey, SealPolicy
@@ -86,3 +87,8 @@ def test_an_encoded_body_that_says_nothing_is_given_up() -> None:
     begun = packer.compress(b'{"pass') + packer.flush(zlib.Z_SYNC_FLUSH)
     empty = b"\x00\x00\x00\xff\xff" * 100_000
     assert sealed_in_pieces(begun + empty * 12, 100_000, "deflate")[1] == "unsealable"
+
+
+def test_all_targets_are_fuzzed() -> None:
+    """By `make fuzz`, which cannot look them up: they are instrumented as they are imported."""
+    assert sorted(NAMES) == sorted(TARGETS)

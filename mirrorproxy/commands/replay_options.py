@@ -20,7 +20,7 @@ from mirrorproxy.errors import ConfigError
 from mirrorproxy.http1.origin import Origin
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.schedule import parse_speed
-from mirrorproxy.replay.verdict import DEFAULT_FAIL_ON, Limit, parse_fail_on
+from mirrorproxy.replay.verdict import COMPARED, DEFAULT_FAIL_ON, Limit, parse_fail_on
 from mirrorproxy.rules.ruleset import CompiledTarget, RuleSet
 from mirrorproxy.rules.session import SessionOrder
 from mirrorproxy.rules.simple import simple_rules
@@ -109,6 +109,12 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add("--name", metavar="NAME", help="first part of those keys (the host's name)")
     result = parser.add_argument_group("result")
     add = result.add_argument
+    add(
+        "--no-compare",
+        dest="compare",
+        action="store_false",
+        help="do not compare the answers with production's",
+    )
     add("--out", metavar="DIR", help="write outcomes.jsonl and ledger.json here")
     add("--json", action="store_true", help="print the ledger as one JSON object")
     add(
@@ -123,7 +129,7 @@ class Settings(NamedTuple):
     """What the options mean, all of it checked.
 
     order: of sessions. limits: by target. guarded: the targets that may not be production. run: the
-    name of this replay.
+    name of this replay. compares: whether answers are compared with production's.
     """
 
     rules: RuleSet
@@ -134,6 +140,7 @@ class Settings(NamedTuple):
     fail_on: list[Limit]
     run: str
     tls: ssl.SSLContext | None
+    compares: bool
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -158,9 +165,10 @@ def settings_of(args: argparse.Namespace) -> Settings:
             if not (target.allow_production or args.allow_production)
         },
         speed=parse_speed(args.speed),
-        fail_on=parse_fail_on(args.fail_on),
+        fail_on=_fail_on(args.fail_on, compares=args.compare),
         run=_run_name(args.run),
         tls=_tls(args.ca_file),
+        compares=args.compare,
     )
 
 
@@ -248,6 +256,13 @@ def _run_name(name: str | None) -> str:
     if not _RUN.fullmatch(name):
         raise ConfigError("expected up to 64 letters, digits, '.', '_' or '-'", file="--run")
     return name
+
+
+def _fail_on(text: str, *, compares: bool) -> list[Limit]:
+    limits = parse_fail_on(text)
+    if not compares and (needs := [one.what for one in limits if one.what in COMPARED]):
+        raise ConfigError(f"{needs[0]} is not known with --no-compare", file="--fail-on")
+    return limits
 
 
 def _tls(ca_file: str | None) -> ssl.SSLContext | None:

@@ -58,6 +58,9 @@ class Ledger:
         self.resent = 0
         self.status: Counter[int] = Counter()
         self.differing = 0
+        # With production's status, but another head or body; things worth a look.
+        self.changed = 0
+        self.findings = 0
         self.unordered: Counter[str] = Counter()
         self.lag_by_cause = {cause: Histogram() for cause in LAG_CAUSES}
         self.latency = Histogram()

@@ -74,7 +74,8 @@ class Joined:
     def wants(self, shot: Shot) -> bool:
         """See `Listener`."""
         # All are asked: one may remember what it was asked for.
-        return any([one.wants(shot) for one in self._listeners])
+        wanted = [one.wants(shot) for one in self._listeners]
+        return any(wanted)
 
     def answered(self, flight: Flight, latency_us: int) -> None:
         """See `Listener`."""

@@ -19,6 +19,7 @@ from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.report.compare import EVERYTHING, Comparison, Leaves, Said, compare
 from mirrorproxy.report.groups import Group, Groups
+from mirrorproxy.report.head_diff import watched, watched_lines
 from mirrorproxy.rules.coding import CannotRewriteError, media_type, plain_body
 from mirrorproxy.shot import Shot
 
@@ -109,17 +110,18 @@ class Comparer:
     ) -> Comparison:
         assert answer.head is not None  # noqa: S101 - the caller asked
         shot = flight.shot
-        pairs = [line.pair for line in answer.head.lines]
         ours = self._body(recorded.headers, recorded)
         theirs: bytes | None = None
         if ours is not None and not answer.is_cut:
-            theirs = ours if answer.body == ours else plain(pairs, answer.body)
+            theirs = answer.body
+            if theirs != ours:
+                theirs = plain(answer.head.headers(), theirs)
         same = None if self._same is None else partial(self._same, flight)
-        kind = "" if ours is theirs else media_type(first(recorded.headers, "content-type"))
+        kind = "" if ours == theirs else media_type(first(recorded.headers, "content-type"))
         production_s = (shot.started_us + shot.duration_us) / 1e6
         return compare(
-            Said(recorded.headers, ours, kind, production_s),
-            Said(pairs, theirs, "", self._wall_s()),
+            Said(watched(recorded.headers, leaves.headers), ours, kind, production_s),
+            Said(watched_lines(answer.head.lines, leaves.headers), theirs, "", self._wall_s()),
             leaves,
             same,
         )

@@ -95,8 +95,10 @@ def like_numbers(
             return LEARNED
         if names_an_id(name):
             return ID
-        if production >= _SNOWFLAKE and target >= _SNOWFLAKE and not _times(
-            production, target, moments
+        if (
+            production >= _SNOWFLAKE
+            and target >= _SNOWFLAKE
+            and not _times(production, target, moments)
         ):
             return ID
     return TIME if _times(production, target, moments) else None

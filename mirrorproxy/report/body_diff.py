@@ -75,7 +75,7 @@ def _xml(body: bytes) -> object:
     parser.CharacterDataHandler = reader.text
     parser.EntityDeclHandler = reader.refuse
     try:
-        parser.Parse(body, True)  # noqa: FBT003 - the library's own
+        parser.Parse(body, True)
     except ExpatError as error:
         raise ValueError("not XML") from error
     return reader.root

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from mirrorproxy.report.alike import Same
 from mirrorproxy.report.body_diff import compare_bodies
-from mirrorproxy.report.head_diff import Pairs, compare_heads, watched
+from mirrorproxy.report.head_diff import Watched, compare_heads
 from mirrorproxy.report.structure import Walk
 
 STATUS: Final = "status"
@@ -40,11 +40,12 @@ EVERYTHING: Final = Leaves()
 class Said(NamedTuple):
     """An answer as it is compared.
 
-    headers: as received. body: without its content coding, None if it is not known.
-    media_type: lower case, without parameters. at_s: when, in seconds since 1970.
+    headers: those that are compared, see `head_diff`. body: without its content coding,
+    None if it is not known. media_type: lower case, without parameters. at_s: when, in
+    seconds since 1970.
     """
 
-    headers: Pairs
+    headers: Watched
     body: bytes | None
     media_type: str
     at_s: float
@@ -73,9 +74,7 @@ def compare(
     production: Said, target: Said, leaves: Leaves = EVERYTHING, same: Same | None = None
 ) -> Comparison:
     """Return what differs. same: what was learned of this run."""
-    ours, theirs = watched(production.headers, leaves.headers), watched(
-        target.headers, leaves.headers
-    )
+    ours, theirs = production.headers, target.headers
     heads = _NONE if ours == theirs else compare_heads(ours, theirs, leaves.ignored, same)
     one, other = production.body, target.body
     has_bodies = one is not None and other is not None

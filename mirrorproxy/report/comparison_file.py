@@ -10,7 +10,15 @@ from typing import Annotated
 
 import msgspec
 
-from mirrorproxy.report.groups import MAX_GROUPS, MAX_PLACES, MAX_STATUSES, Counts, Group, Groups, Key
+from mirrorproxy.report.groups import (
+    MAX_GROUPS,
+    MAX_PLACES,
+    MAX_STATUSES,
+    Counts,
+    Group,
+    Groups,
+    Key,
+)
 
 FILE_NAME = "comparison.json"
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -101,12 +109,12 @@ def _add(group: Group, one: _Kept) -> None:
         (group.bodies, one.bodies),
     ):
         _put(counts, pair)
-    for ours, theirs, *pair in one.statuses:
+    for ours, theirs, clean, astray in one.statuses:
         if (ours, theirs) in group.statuses or len(group.statuses) < MAX_STATUSES:
-            _put(group.statuses.setdefault((ours, theirs), Counts()), (pair[0], pair[1]))
-    for place, how, *pair in one.places:
+            _put(group.statuses.setdefault((ours, theirs), Counts()), (clean, astray))
+    for place, how, clean, astray in one.places:
         if (place, how) in group.places or len(group.places) < MAX_PLACES:
-            _put(group.places.setdefault((place, how), Counts()), (pair[0], pair[1]))
+            _put(group.places.setdefault((place, how), Counts()), (clean, astray))
     for place, reason in one.noise.items():
         if len(group.noise) < MAX_PLACES:
             group.noise.setdefault(place, reason)

@@ -31,10 +31,10 @@ _LEAST_CLEAN: Final = 20
 
 
 class Where(NamedTuple):
-    """One group of a finding. count: of `of` answers. places: with how each differs."""
+    """One group of a finding. seen: in so many of `of` answers. places: with how each differs."""
 
     key: Key
-    count: int
+    seen: int
     of: int
     places: tuple[tuple[str, str], ...] = ()
 
@@ -52,11 +52,6 @@ class Finding(NamedTuple):
     statuses: tuple[int, int] | None = None
     ratio: float = 0.0
     others: float = 0.0
-
-    @property
-    def count(self) -> int:
-        """In how many answers."""
-        return sum(one.count for one in self.where)
 
 
 class Findings(NamedTuple):
@@ -92,16 +87,16 @@ def find(groups: Groups) -> Findings:
     statuses, rare = _statuses(known, is_small=is_small)
     differing, more = _differing(known, is_small=is_small)
     slow = [_slow(one) for one in slow_groups(known)]
-    shown = sorted([*statuses, *differing, *slow], key=lambda one: (-one.score, one.where[0].key.shape))
+    shown = sorted(
+        [*statuses, *differing, *slow], key=lambda one: (-one.score, one.where[0].key.shape)
+    )
     return Findings(shown, rare + more)
 
 
 # -- statuses ----------------------------------------------------------------------
 
 
-def _statuses(
-    known: Iterable[tuple[Key, Group]], *, is_small: bool
-) -> tuple[list[Finding], int]:
+def _statuses(known: Iterable[tuple[Key, Group]], *, is_small: bool) -> tuple[list[Finding], int]:
     """Return a finding for each change of status, whatever groups it was seen in."""
     by_change: dict[tuple[int, int], list[tuple[Where, float]]] = {}
     for key, group in known:
@@ -116,19 +111,19 @@ def _statuses(
     for (_, theirs), seen in by_change.items():
         floor = _FLOOR_ERROR if theirs >= 500 else _FLOOR
         worst = sorted(seen, key=lambda one: -one[1])
-        kept = [where for where, least in worst if is_small or _is_much(where.count, least, floor)]
+        kept = [where for where, least in worst if is_small or _is_much(where.seen, least, floor)]
         if not kept:
             # In no group often, but in all of them together.
-            count, of = sum(w.count for w, _ in seen), sum(w.of for w, _ in seen)
+            count, of = sum(w.seen for w, _ in seen), sum(w.of for w, _ in seen)
             if _is_much(count, least_share(count, of), floor):
                 kept = [where for where, _ in worst]
         else:
             # What is named needs no proof elsewhere.
-            kept += [where for where, _ in worst if where not in kept and where.count >= LEAST]
+            kept += [where for where, _ in worst if where not in kept and where.seen >= LEAST]
         minor += len(seen) - len(kept)
         if kept:
             ours = int(kept[0].places[0][0])
-            share = least_share(kept[0].count, kept[0].of)
+            share = least_share(kept[0].seen, kept[0].of)
             score = _weight_of(ours, theirs) * math.sqrt(share)
             findings.append(Finding("status", score, tuple(kept), (ours, theirs)))
     return findings, minor
@@ -145,9 +140,7 @@ def _weight_of(ours: int, theirs: int) -> float:
 # -- heads and bodies ------------------------------------------------------------------
 
 
-def _differing(
-    known: Iterable[tuple[Key, Group]], *, is_small: bool
-) -> tuple[list[Finding], int]:
+def _differing(known: Iterable[tuple[Key, Group]], *, is_small: bool) -> tuple[list[Finding], int]:
     """Return a finding for each field that differs, whatever groups it was seen in."""
     by_name: dict[str, list[tuple[Where, float]]] = {}
     minor = 0
@@ -219,8 +212,10 @@ def _weight(place: tuple[str, str]) -> float:
 
 
 def _slow(slow: Slow) -> Finding:
-    score = math.log2(max(slow.ratio / slow.others, 1.0)) * math.sqrt(least_share(slow.count, slow.count))
-    where = Where(slow.key, slow.count, slow.count)
+    score = math.log2(max(slow.ratio / slow.others, 1.0)) * math.sqrt(
+        least_share(slow.seen, slow.seen)
+    )
+    where = Where(slow.key, slow.seen, slow.seen)
     return Finding("slower", score, (where,), ratio=slow.ratio, others=slow.others)
 
 

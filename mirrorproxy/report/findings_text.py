@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from mirrorproxy.report.findings import Finding, Findings, Where, find
+from mirrorproxy.report.findings import Finding, Where, find
 from mirrorproxy.report.groups import Group, Groups, Key
 from mirrorproxy.report.printable import printable
 from mirrorproxy.report.structure import ADDED, LENGTH, MISSING, ORDER, TYPE
@@ -77,12 +77,12 @@ def text_of(finding: Finding, names: frozenset[str] = frozenset()) -> str:
     if finding.kind == "slower":
         return (
             f"{_place(first.key, names)}: {finding.ratio:.1f} times production's latency "
-            f"(others {finding.others:.2f}, n {first.count:,})"
+            f"(others {finding.others:.2f}, n {first.seen:,})"
         )
     if finding.kind == "status":
         said = [
             (where, f"{_share(where)} answered {where.places[0][1]} where production answered "
-             f"{where.places[0][0]} ({where.count:,} of {where.of:,})")
+             f"{where.places[0][0]} ({where.seen:,} of {where.of:,})")
             for where in finding.where
         ]  # fmt: skip
         also = [f"{_place(w.key, names)} {_share(w)}" for w, _ in said[1:]]
@@ -90,7 +90,7 @@ def text_of(finding: Finding, names: frozenset[str] = frozenset()) -> str:
     also = [f"{_place(w.key, names)} {_fields(w)} {_share(w)}" for w in finding.where[1:]]
     return (
         f"{_place(first.key, names)}: {_fields(first)} in {_share(first)} "
-        f"({first.count:,} of {first.of:,}){_also(also)}"
+        f"({first.seen:,} of {first.of:,}){_also(also)}"
     )
 
 
@@ -139,7 +139,7 @@ def _names_of(findings: Iterable[Finding]) -> frozenset[str]:
 
 
 def _share(where: Where) -> str:
-    percent = 100 * where.count / where.of
+    percent = 100 * where.seen / where.of
     return f"{percent:.0f} %" if percent >= 99.95 or percent == int(percent) else f"{percent:.1f} %"
 
 
@@ -162,7 +162,7 @@ def _finding(finding: Finding, names: frozenset[str]) -> dict[str, object]:
     shown["where"] = [
         {
             **_key(where.key),
-            "count": where.count,
+            "count": where.seen,
             "of": where.of,
             **({"places": dict(where.places)} if finding.kind == "differs" else {}),
         }

@@ -124,27 +124,21 @@ class Groups:
 
     def __init__(self) -> None:
         self.unknown = 0
-        self._groups: dict[Key, Group] = {}
-        # Most requests have been seen with the same path before.
-        self._found: dict[tuple[str, str | None, str, str], Group] = {}
+        self._groups: dict[tuple[str, str | None, str, str], Group] = {}
 
     def __len__(self) -> int:
         return len(self._groups)
 
     def items(self) -> Iterator[tuple[Key, Group]]:
         """Return every group with its key."""
-        return iter(self._groups.items())
+        return ((Key(*key), group) for key, group in self._groups.items())
 
     def group(self, target: str, rule: str | None, method: str, path: str) -> Group:
         """Return the group of a request. path: as sent, with or without a query."""
-        bare = path.partition("?")[0]
-        found = self._found.get((target, rule, method, bare))
-        if found is None:
-            found = self.at(Key(target, rule, method, path_shape(bare)))
-            if len(self._found) >= 4 * MAX_GROUPS:
-                self._found.clear()
-            self._found[(target, rule, method, bare)] = found
-        return found
+        # Without the query, so that more of them are known already.
+        key = (target, rule, method, path_shape(path.partition("?")[0]))
+        found = self._groups.get(key)
+        return self.at(Key(*key)) if found is None else found
 
     def at(self, key: Key) -> Group:
         """Return the group of a key; past MAX_GROUPS one that takes what has none of its own."""
@@ -152,6 +146,7 @@ class Groups:
         if group is not None:
             return group
         if len(self._groups) >= MAX_GROUPS:
+            # Targets and rules are the user's own; methods and paths are anybody's.
             key = Key(key.target, None, OTHER, OTHER)
             group = self._groups.get(key)
             if group is not None:

@@ -24,14 +24,14 @@ class Slow(NamedTuple):
     """A group that stands out. ratio: its median to production's; others: the others'."""
 
     key: Key
-    count: int
+    answers: int
     ratio: float
     others: float
 
 
 class _Timed(NamedTuple):
     key: Key
-    count: int
+    answers: int
     production_us: float
     target_us: float
 
@@ -54,23 +54,26 @@ def slow_groups(known: Iterable[tuple[Key, Group]]) -> list[Slow]:
     ]
     slow: list[Slow] = []
     for one in timed:
-        others = [other for other in timed if other.key.target == one.key.target and other is not one]
+        others = [
+            other for other in timed if other.key.target == one.key.target and other is not one
+        ]
         if not others:
             continue
-        base = math.exp(_median([(math.log(other.ratio), other.count) for other in others]))
-        apart = _median([(abs(math.log(other.ratio / base)), other.count) for other in others])
+        base = math.exp(_median([(math.log(other.ratio), other.answers) for other in others]))
+        apart = _median([(abs(math.log(other.ratio / base)), other.answers) for other in others])
         # What is waited for at a busy target is the same for all, not in proportion.
         wait_us = max(
-            _median([(other.target_us - other.production_us, other.count) for other in others]), 0.0
+            _median([(other.target_us - other.production_us, other.answers) for other in others]),
+            0.0,
         )
         expected_us = max(one.production_us * base, one.production_us + wait_us)
         if (
             one.ratio >= base * FACTOR
             and math.log(one.ratio / base) >= _SPREADS * apart
-            and one.target_us >= expected_us * FACTOR ** 0.5
+            and one.target_us >= expected_us * FACTOR**0.5
             and one.target_us - expected_us >= LEAST_US
         ):
-            slow.append(Slow(one.key, one.count, one.ratio, base))
+            slow.append(Slow(one.key, one.answers, one.ratio, base))
     return slow
 
 

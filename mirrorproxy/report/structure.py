@@ -133,10 +133,16 @@ class Walk:
                 path.pop()
             else:
                 lost.append(name)
-        found = [name for name in other if name not in one] if len(other) + len(lost) > len(one) else []
+        found = (
+            [name for name in other if name not in one] if len(other) + len(lost) > len(one) else []
+        )
         if not lost and not found:
             return
-        if len(lost) == len(found) and all(map(is_made_name, lost)) and all(map(is_made_name, found)):
+        if (
+            len(lost) == len(found)
+            and all(map(is_made_name, lost))
+            and all(map(is_made_name, found))
+        ):
             # A map by ids: the ids are the target's own, what stands there is compared in order.
             for before, after in zip(lost, found, strict=True):
                 path.append(before)

@@ -38,9 +38,7 @@ def media_type(content_type: str | None) -> str:
     return (content_type or "").partition(";")[0].strip().lower()
 
 
-def plain_body(
-    body: bytes, content_encoding: str | None, limit: int = MAX_PLAIN_BYTES
-) -> bytes:
+def plain_body(body: bytes, content_encoding: str | None, limit: int = MAX_PLAIN_BYTES) -> bytes:
     """Return a body without its content coding, of limit bytes at most.
 
     Raises CannotRewriteError for any but one of gzip and deflate, and for damage.

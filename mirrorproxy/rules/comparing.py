@@ -60,9 +60,7 @@ def compile_compare(
             ignored.add(_name(text.removeprefix(_HEADER).strip(), here))
         else:
             paths.append(parse_path(text, here))
-    headers = {
-        _name(name, (*at, "headers", number)) for number, name in enumerate(compare.headers)
-    }
+    headers = {_name(name, (*at, "headers", number)) for number, name in enumerate(compare.headers)}
     probes = defaults.probes
     for number, method in enumerate(compare.probe):
         if not _METHOD.fullmatch(method):
@@ -86,7 +84,9 @@ def _leads_to(rule: JsonPath, path: Sequence[str | int]) -> bool:
     for step in rule.steps:
         following: set[int] = set()
         for start in reached:
-            ends = range(start, len(path)) if step.is_deep else range(start, min(start + 1, len(path)))
+            ends = (
+                range(start, len(path)) if step.is_deep else range(start, min(start + 1, len(path)))
+            )
             for end in ends:
                 key = path[end]
                 if step.name is not None:

@@ -213,9 +213,9 @@ def _weight(place: tuple[str, str]) -> float:
 
 def _slow(slow: Slow) -> Finding:
     score = math.log2(max(slow.ratio / slow.others, 1.0)) * math.sqrt(
-        least_share(slow.seen, slow.seen)
+        least_share(slow.answers, slow.answers)
     )
-    where = Where(slow.key, slow.seen, slow.seen)
+    where = Where(slow.key, slow.answers, slow.answers)
     return Finding("slower", score, (where,), ratio=slow.ratio, others=slow.others)
 
 

@@ -116,7 +116,9 @@ def run(args: argparse.Namespace) -> int:
         )
         intake = Intake(opened.chosen(merge), unmapped.watching(planner), ledger, unreadable.add)
         report = outcomes.add if outcomes else None
-        compared = Compared(settings.rules, ledger, is_on=settings.compares)
+        compared = Compared(
+            settings.rules, ledger, is_on=settings.compares, probes=settings.noise_probe
+        )
         started_s = time.monotonic()
         error = _replay(
             settings, intake, ledger, guard, report, unreadable.add, control, opened, compared
@@ -183,6 +185,7 @@ def _replay(
             credentials=credentials,
             say=partial(_say, stream=sys.stderr),
             listener=compared.listener(),
+            prober=compared.prober,
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, runner.stop)

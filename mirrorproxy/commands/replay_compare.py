@@ -6,6 +6,7 @@ with what is printed and left behind.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from mirrorproxy.replay.answer import Listener
 from mirrorproxy.replay.comparer import Comparer, SameValues
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.ledger import Ledger
+from mirrorproxy.replay.probes import Prober
 from mirrorproxy.report.compare import Leaves
 from mirrorproxy.report.comparison_file import FILE_NAME, encode
 from mirrorproxy.report.findings import find
@@ -26,18 +28,29 @@ from mirrorproxy.shot import Shot
 class Compared:
     """What a replay's answers were like beside production's; nothing if it is off.
 
-    same: what was learned, None if nothing is.
+    probes: so many requests of a group are sent twice. same: what was learned, None if
+    nothing is.
     """
 
     def __init__(
-        self, rules: RuleSet, ledger: Ledger, *, is_on: bool, same: SameValues | None = None
+        self,
+        rules: RuleSet,
+        ledger: Ledger,
+        *,
+        is_on: bool,
+        probes: int = 0,
+        same: SameValues | None = None,
     ) -> None:
         self._ledger = ledger
+        self.prober: Prober | None = None
         self.groups = Groups()
         self.comparer: Comparer | None = None
         if is_on:
             leaves = {name: leaves_of(one) for name, one in rules.comparing.items()}
             self.comparer = Comparer(self.groups, ledger, leaves, same=same)
+            if probes:
+                self.prober = Prober(probes, self.comparer.differs, ledger, clock_s=time.monotonic)
+                self.comparer.probe = self.prober.offer
 
     def listener(self, others: Iterable[Listener] = ()) -> Listener | None:
         """Return what hears the answers. others: hear each before it is compared."""

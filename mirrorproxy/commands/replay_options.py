@@ -115,6 +115,11 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         action="store_false",
         help="do not compare the answers with production's",
     )
+    add(
+        "--noise-probe",
+        metavar="N",
+        help="send up to N reads of each kind twice, to tell what always differs (0)",
+    )
     add("--out", metavar="DIR", help="write outcomes.jsonl and ledger.json here")
     add("--json", action="store_true", help="print the ledger as one JSON object")
     add(
@@ -130,6 +135,7 @@ class Settings(NamedTuple):
 
     order: of sessions. limits: by target. guarded: the targets that may not be production. run: the
     name of this replay. compares: whether answers are compared with production's.
+    noise_probe: so many requests of a group are sent twice.
     """
 
     rules: RuleSet
@@ -141,6 +147,7 @@ class Settings(NamedTuple):
     run: str
     tls: ssl.SSLContext | None
     compares: bool
+    noise_probe: int
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -169,6 +176,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         run=_run_name(args.run),
         tls=_tls(args.ca_file),
         compares=args.compare,
+        noise_probe=_noise_probe(args),
     )
 
 
@@ -256,6 +264,14 @@ def _run_name(name: str | None) -> str:
     if not _RUN.fullmatch(name):
         raise ConfigError("expected up to 64 letters, digits, '.', '_' or '-'", file="--run")
     return name
+
+
+def _noise_probe(args: argparse.Namespace) -> int:
+    if args.noise_probe is None or args.noise_probe == "0":
+        return 0
+    if not args.compare:
+        raise ConfigError("nothing is compared with --no-compare", file="--noise-probe")
+    return int(_number("--noise-probe", args.noise_probe, int, "a whole number"))
 
 
 def _fail_on(text: str, *, compares: bool) -> list[Limit]:

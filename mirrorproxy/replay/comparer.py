@@ -126,6 +126,23 @@ class Comparer:
             same,
         )
 
+    def differs(self, one: Flight, other: Flight) -> dict[str, str]:
+        """Return what differs between two answers of the target to the same request."""
+        leaves = self._leaves.get(one.shot.rule, EVERYTHING)
+        first_said, second_said = self._said(one, leaves), self._said(other, leaves)
+        if first_said is None or second_said is None:
+            return {}
+        return compare(first_said, second_said, leaves).differences
+
+    def _said(self, flight: Flight, leaves: Leaves) -> Said | None:
+        answer = flight.answer
+        if answer is None or answer.head is None:
+            return None
+        headers = answer.head.headers()
+        body = None if answer.is_cut else plain(headers, answer.body)
+        kind = media_type(first(headers, "content-type"))
+        return Said(watched_lines(answer.head.lines, leaves.headers), body, kind, self._wall_s())
+
     def _body(self, headers: list[tuple[str, str]], recorded: Response) -> bytes | None:
         if recorded.body is None:
             # Without a body, or not recorded: only where it was empty that is known.

@@ -43,15 +43,14 @@ class Finding(NamedTuple):
     """Something that differs. kind: status, differs or slower. score: how bad, see the module.
 
     where: the groups, the worst first. statuses: production's and the target's.
-    ratio, others: how much slower than production it and the rest of the run are.
+    slow: for what got slower, the durations.
     """
 
     kind: str
     score: float
     where: tuple[Where, ...]
     statuses: tuple[int, int] | None = None
-    ratio: float = 0.0
-    others: float = 0.0
+    slow: Slow | None = None
 
 
 class Findings(NamedTuple):
@@ -212,11 +211,9 @@ def _weight(place: tuple[str, str]) -> float:
 
 
 def _slow(slow: Slow) -> Finding:
-    score = math.log2(max(slow.ratio / slow.others, 1.0)) * math.sqrt(
-        least_share(slow.answers, slow.answers)
-    )
+    score = math.log2(max(slow.times, 1.0)) * math.sqrt(least_share(slow.answers, slow.answers))
     where = Where(slow.key, slow.answers, slow.answers)
-    return Finding("slower", score, (where,), ratio=slow.ratio, others=slow.others)
+    return Finding("slower", score, (where,), slow=slow)
 
 
 # -- counting ------------------------------------------------------------------------

@@ -74,10 +74,12 @@ def comparison_json(groups: Groups) -> dict[str, object]:
 def text_of(finding: Finding, names: frozenset[str] = frozenset()) -> str:
     """Return a finding in words. names: of targets and rules that have to be told apart."""
     first = finding.where[0]
-    if finding.kind == "slower":
+    if finding.slow is not None:
+        slow = finding.slow
         return (
-            f"{_place(first.key, names)}: {finding.ratio:.1f} times production's latency "
-            f"(others {finding.others:.2f}, n {first.seen:,})"
+            f"{_place(first.key, names)}: {_ms(slow.target_us)} where production took "
+            f"{_ms(slow.production_us)}, {slow.times:.1f} times what the rest of the run suggests "
+            f"({slow.answers:,} answers)"
         )
     if finding.kind == "status":
         said = [
@@ -92,6 +94,11 @@ def text_of(finding: Finding, names: frozenset[str] = frozenset()) -> str:
         f"{_place(first.key, names)}: {_fields(first)} in {_share(first)} "
         f"({first.seen:,} of {first.of:,}){_also(also)}"
     )
+
+
+def _ms(us: float) -> str:
+    ms = us / 1000
+    return f"{ms:.0f}ms" if ms >= 100 else f"{ms:.1f}ms"
 
 
 def _also(others: list[str]) -> str:
@@ -157,8 +164,11 @@ def _finding(finding: Finding, names: frozenset[str]) -> dict[str, object]:
     }
     if finding.statuses is not None:
         shown["production_status"], shown["target_status"] = finding.statuses
-    if finding.kind == "slower":
-        shown["ratio"], shown["others"] = round(finding.ratio, 3), round(finding.others, 3)
+    if finding.slow is not None:
+        shown["times"] = round(finding.slow.times, 3)
+        shown["production_ms"] = round(finding.slow.production_us / 1000, 3)
+        shown["target_ms"] = round(finding.slow.target_us / 1000, 3)
+        shown["suggested_ms"] = round(finding.slow.suggested_us / 1000, 3)
     shown["where"] = [
         {
             **_key(where.key),

@@ -13,13 +13,15 @@ from typing import Final
 
 from mirrorproxy.codec import MalformedRecord, body_of
 from mirrorproxy.headers import first
-from mirrorproxy.record import Response
+from mirrorproxy.http1.heads import ResponseHead
+from mirrorproxy.record import HeaderList, Response
 from mirrorproxy.replay.answer import Answer
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.ledger import Ledger
-from mirrorproxy.report.compare import EVERYTHING, Comparison, Leaves, Said, compare
+from mirrorproxy.report.alike import Same
+from mirrorproxy.report.compare import EVERYTHING, Comparison, Leaves, compare
 from mirrorproxy.report.groups import Group, Groups
-from mirrorproxy.report.head_diff import watched, watched_lines
+from mirrorproxy.report.head_diff import are_alike, compare_heads, watched, watched_lines
 from mirrorproxy.rules.coding import CannotRewriteError, media_type, plain_body
 from mirrorproxy.shot import Shot
 
@@ -37,6 +39,8 @@ MAX_TOLD: Final = 8
 """Differences in an outcome line."""
 
 _STATUS: Final = "status"
+_NOTHING: Final[dict[str, str]] = {}
+_NO_MOMENTS: Final = (0.0, 0.0)
 
 
 class Comparer:
@@ -108,49 +112,41 @@ class Comparer:
     def _compared(
         self, flight: Flight, answer: Answer, recorded: Response, leaves: Leaves
     ) -> Comparison:
-        assert answer.head is not None  # noqa: S101 - the caller asked
-        shot = flight.shot
-        ours = self._body(recorded.headers, recorded)
-        theirs: bytes | None = None
-        if ours is not None and not answer.is_cut:
-            theirs = answer.body
-            if theirs != ours:
-                theirs = plain(answer.head.headers(), theirs)
+        head = answer.head
+        assert head is not None  # noqa: S101 - the caller asked
         same = None if self._same is None else partial(self._same, flight)
-        kind = "" if ours == theirs else media_type(first(recorded.headers, "content-type"))
-        production_s = (shot.started_us + shot.duration_us) / 1e6
-        return compare(
-            Said(watched(recorded.headers, leaves.headers), ours, kind, production_s),
-            Said(watched_lines(answer.head.lines, leaves.headers), theirs, "", self._wall_s()),
-            leaves,
-            same,
-        )
+        heads = _heads(recorded.headers, head, leaves, same)
+        ours = None if answer.is_cut else _recorded_body(recorded)
+        if ours is None:
+            return compare(heads, None, None, "", _NO_MOMENTS)
+        theirs: bytes | None = answer.body
+        if theirs == ours:
+            return compare(heads, ours, ours, "", _NO_MOMENTS)
+        theirs = plain(head.headers(), answer.body)
+        kind = media_type(first(recorded.headers, "content-type"))
+        shot = flight.shot
+        moments = ((shot.started_us + shot.duration_us) / 1e6, self._wall_s())
+        return compare(heads, ours, theirs, kind, moments, leaves, same)
 
     def differs(self, one: Flight, other: Flight) -> dict[str, str]:
         """Return what differs between two answers of the target to the same request."""
-        leaves = self._leaves.get(one.shot.rule, EVERYTHING)
-        first_said, second_said = self._said(one, leaves), self._said(other, leaves)
-        if first_said is None or second_said is None:
+        before, after = one.answer, other.answer
+        if before is None or after is None or before.head is None or after.head is None:
             return {}
-        return compare(first_said, second_said, leaves).differences
-
-    def _said(self, flight: Flight, leaves: Leaves) -> Said | None:
-        answer = flight.answer
-        if answer is None or answer.head is None:
-            return None
-        headers = answer.head.headers()
-        body = None if answer.is_cut else plain(headers, answer.body)
-        kind = media_type(first(headers, "content-type"))
-        return Said(watched_lines(answer.head.lines, leaves.headers), body, kind, self._wall_s())
-
-    def _body(self, headers: list[tuple[str, str]], recorded: Response) -> bytes | None:
-        if recorded.body is None:
-            # Without a body, or not recorded: only where it was empty that is known.
-            return b"" if recorded.body_bytes == 0 and not recorded.omitted else None
-        try:
-            return plain(headers, body_of(recorded))
-        except MalformedRecord:
-            return None
+        leaves = self._leaves.get(one.shot.rule, EVERYTHING)
+        headers = before.head.headers()
+        heads = _heads(headers, after.head, leaves, None)
+        if before.is_cut or after.is_cut:
+            return heads
+        now_s = self._wall_s()
+        return compare(
+            heads,
+            plain(headers, before.body),
+            plain(after.head.headers(), after.body),
+            media_type(first(headers, "content-type")),
+            (now_s, now_s),
+            leaves,
+        ).differences
 
     def _lose(self, session: str) -> None:
         astray = self._astray
@@ -161,7 +157,33 @@ class Comparer:
         astray[session] = None
 
 
-def plain(headers: list[tuple[str, str]], body: bytes) -> bytes | None:
+def _heads(
+    production: HeaderList, target: ResponseHead, leaves: Leaves, same: Same | None
+) -> dict[str, str]:
+    if not leaves.headers and are_alike(production, target.lines):
+        return _NOTHING
+    return compare_heads(
+        watched(production, leaves.headers),
+        watched_lines(target.lines, leaves.headers),
+        leaves.ignored,
+        same,
+    )
+
+
+def _recorded_body(recorded: Response) -> bytes | None:
+    """Return production's body without its content coding, None if it is not known."""
+    if recorded.body is None:
+        # Without one, or not recorded: that it was empty is known.
+        return b"" if recorded.body_bytes == 0 and recorded.omitted is None else None
+    if recorded.truncated:
+        return None
+    try:
+        return plain(recorded.headers, body_of(recorded))
+    except MalformedRecord:
+        return None
+
+
+def plain(headers: HeaderList, body: bytes) -> bytes | None:
     """Return a body without its content coding, None if it cannot be had."""
     coding = first(headers, "content-encoding")
     if coding is None or not body:

@@ -51,7 +51,7 @@ _RUNS: Final = re.compile(r"[a-z]+|[A-Z]+|[0-9]+")
 _PART: Final = re.compile(r"([^A-Za-z0-9]+)")
 _URL: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#\s]*")
 _ID_CAMEL: Final = re.compile(r".*[a-z0-9](?:Ids?|IDs?|U?uid|UUID|Guid|GUID)")
-_PLAIN_ID: Final = re.compile(r"(?:.*[_.-])?(?:ids?|uuid|guid|ulid)", re.IGNORECASE)
+_PLAIN_ID: Final = re.compile(r"@?(?:.*[_.-])?(?:ids?|uuid|guid|ulid)", re.IGNORECASE)
 _MAX_TEXT: Final = 256 * 1024
 
 _YEAR_S: Final = 366 * 86400
@@ -60,7 +60,7 @@ _SNOWFLAKE: Final = 1 << 50
 
 
 def names_an_id(name: str) -> bool:
-    """Tell whether a field's name says that it holds an id: id, order_id, userIds, uuid."""
+    """Tell whether a field's name says that it holds an id: id, order_id, userIds, @id."""
     return _PLAIN_ID.fullmatch(name) is not None or _ID_CAMEL.fullmatch(name) is not None
 
 

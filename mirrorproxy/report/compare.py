@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 
 from mirrorproxy.report.alike import Same
 from mirrorproxy.report.body_diff import compare_bodies
-from mirrorproxy.report.head_diff import Watched, compare_heads
 from mirrorproxy.report.structure import Walk
 
 STATUS: Final = "status"
@@ -37,20 +36,6 @@ class Leaves(NamedTuple):
 EVERYTHING: Final = Leaves()
 
 
-class Said(NamedTuple):
-    """An answer as it is compared.
-
-    headers: those that are compared, see `head_diff`. body: without its content coding,
-    None if it is not known. media_type: lower case, without parameters. at_s: when, in
-    seconds since 1970.
-    """
-
-    headers: Watched
-    body: bytes | None
-    media_type: str
-    at_s: float
-
-
 class Comparison(NamedTuple):
     """What differs between two answers of the same status.
 
@@ -71,18 +56,26 @@ SAME_BODIES: Final = Comparison(_NONE, _NONE, has_bodies=True)
 
 
 def compare(
-    production: Said, target: Said, leaves: Leaves = EVERYTHING, same: Same | None = None
+    heads: dict[str, str],
+    production: bytes | None,
+    target: bytes | None,
+    media_type: str,
+    moments: tuple[float, float],
+    leaves: Leaves = EVERYTHING,
+    same: Same | None = None,
 ) -> Comparison:
-    """Return what differs. same: what was learned of this run."""
-    ours, theirs = production.headers, target.headers
-    heads = _NONE if ours == theirs else compare_heads(ours, theirs, leaves.ignored, same)
-    one, other = production.body, target.body
-    has_bodies = one is not None and other is not None
-    if one is None or other is None or one == other:
-        if not heads:
-            return SAME_BODIES if has_bodies else SAME
-        return Comparison(heads, _NONE, has_bodies)
-    walk = Walk(same, leaves.ignores, (production.at_s, target.at_s))
-    compare_bodies(walk, production.media_type, one, other)
+    """Return what differs.
+
+    heads: what differs in the heads, see `head_diff`. production, target: bodies without
+    their content coding, None where one is not known. media_type: production's, lower
+    case, without parameters. moments: when each was answered, in seconds since 1970.
+    same: what was learned of this run.
+    """
+    if production is None or target is None:
+        return Comparison(heads, _NONE, has_bodies=False) if heads else SAME
+    if production == target:
+        return Comparison(heads, _NONE, has_bodies=True) if heads else SAME_BODIES
+    walk = Walk(same, leaves.ignores, moments)
+    compare_bodies(walk, media_type, production, target)
     differences = {**heads, **walk.differences} if heads else walk.differences
     return Comparison(differences, walk.noise, has_bodies=True, is_cut=walk.is_cut)

@@ -90,6 +90,32 @@ Watched = list[tuple[str, str]]
 _lower: Final = Remembered[str, str](str.lower)
 
 
+def are_alike(production: list[tuple[str, str]], target: list[Line]) -> bool:
+    """Tell whether two heads are alike one by one: so it is with nearly every answer.
+
+    False says nothing: then `compare_heads` has to look.
+    """
+    at, end = 0, len(production)
+    for line in target:
+        name = line.name
+        form = FORMS.get(name)
+        if form is None:
+            continue
+        while at < end and _lower[production[at][0]] not in FORMS:
+            at += 1
+        if at == end:
+            return False
+        ours, theirs = production[at], line.pair[1]
+        at += 1
+        if _lower[ours[0]] != name or (ours[1] != theirs and form(ours[1]) != form(theirs)):
+            return False
+    while at < end:
+        if _lower[production[at][0]] in FORMS:
+            return False
+        at += 1
+    return True
+
+
 def watched(pairs: Pairs, also: frozenset[str]) -> Watched:
     """Return the headers that are compared, names lower-case, in order.
 
@@ -123,8 +149,6 @@ def compare_heads(
 
     production, target: as `watched` returns them. ignored: lower-case names.
     """
-    if _are_paired(production, target):
-        return {}
     ours, theirs = _by_name(production), _by_name(target)
     differences: dict[str, str] = {}
     for name, values in ours.items():
@@ -138,19 +162,6 @@ def compare_heads(
         if name not in ours and name not in ignored:
             differences[f"header {name}"] = ADDED
     return differences
-
-
-def _are_paired(production: Watched, target: Watched) -> bool:
-    """Tell whether the headers are alike one by one: so it is with nearly every answer."""
-    if len(production) != len(target):
-        return False
-    for ours, theirs in zip(production, target, strict=True):
-        if ours == theirs:
-            continue
-        form = FORMS.get(ours[0])
-        if form is None or ours[0] != theirs[0] or form(ours[1]) != form(theirs[1]):
-            return False
-    return True
 
 
 def _by_name(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:

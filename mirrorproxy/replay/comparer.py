@@ -18,7 +18,7 @@ from mirrorproxy.record import HeaderList, Response
 from mirrorproxy.replay.answer import Answer
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.ledger import Ledger
-from mirrorproxy.report.alike import Same
+from mirrorproxy.report.alike import Moments, Same
 from mirrorproxy.report.compare import EVERYTHING, Comparison, Leaves, compare
 from mirrorproxy.report.groups import Group, Groups
 from mirrorproxy.report.head_diff import are_alike, compare_heads, watched, watched_lines
@@ -40,7 +40,6 @@ MAX_TOLD: Final = 8
 
 _STATUS: Final = "status"
 _NOTHING: Final[dict[str, str]] = {}
-_NO_MOMENTS: Final = (0.0, 0.0)
 
 
 class Comparer:
@@ -115,17 +114,17 @@ class Comparer:
         head = answer.head
         assert head is not None  # noqa: S101 - the caller asked
         same = None if self._same is None else partial(self._same, flight)
-        heads = _heads(recorded.headers, head, leaves, same)
-        ours = None if answer.is_cut else _recorded_body(recorded)
-        if ours is None:
-            return compare(heads, None, None, "", _NO_MOMENTS)
-        theirs: bytes | None = answer.body
-        if theirs == ours:
-            return compare(heads, ours, ours, "", _NO_MOMENTS)
-        theirs = plain(head.headers(), answer.body)
-        kind = media_type(first(recorded.headers, "content-type"))
         shot = flight.shot
         moments = ((shot.started_us + shot.duration_us) / 1e6, self._wall_s())
+        heads = _heads(recorded.headers, head, leaves, same, moments)
+        ours = None if answer.is_cut else _recorded_body(recorded)
+        if ours is None:
+            return compare(heads, None, None, "", moments)
+        theirs: bytes | None = answer.body
+        if theirs == ours:
+            return compare(heads, ours, ours, "", moments)
+        theirs = plain(head.headers(), answer.body)
+        kind = media_type(first(recorded.headers, "content-type"))
         return compare(heads, ours, theirs, kind, moments, leaves, same)
 
     def differs(self, one: Flight, other: Flight) -> dict[str, str]:
@@ -135,16 +134,17 @@ class Comparer:
             return {}
         leaves = self._leaves.get(one.shot.rule, EVERYTHING)
         headers = before.head.headers()
-        heads = _heads(headers, after.head, leaves, None)
+        now_s = self._wall_s()
+        moments = (now_s, now_s)
+        heads = _heads(headers, after.head, leaves, None, moments)
         if before.is_cut or after.is_cut:
             return heads
-        now_s = self._wall_s()
         return compare(
             heads,
             plain(headers, before.body),
             plain(after.head.headers(), after.body),
             media_type(first(headers, "content-type")),
-            (now_s, now_s),
+            moments,
             leaves,
         ).differences
 
@@ -158,7 +158,11 @@ class Comparer:
 
 
 def _heads(
-    production: HeaderList, target: ResponseHead, leaves: Leaves, same: Same | None
+    production: HeaderList,
+    target: ResponseHead,
+    leaves: Leaves,
+    same: Same | None,
+    moments: Moments,
 ) -> dict[str, str]:
     if not leaves.headers and are_alike(production, target.lines):
         return _NOTHING
@@ -167,6 +171,7 @@ def _heads(
         watched_lines(target.lines, leaves.headers),
         leaves.ignored,
         same,
+        moments,
     )
 
 

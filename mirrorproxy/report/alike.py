@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import date
 from typing import Final
 
-from mirrorproxy.marks import contains_mark
+from mirrorproxy.marks import find_marks, is_sealed
 
 Same = Callable[[str, str], bool]
 """Whether production's value and the target's are known to stand for the same thing."""
@@ -52,9 +53,15 @@ _PART: Final = re.compile(r"([^A-Za-z0-9]+)")
 _URL: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#\s]*")
 _ID_CAMEL: Final = re.compile(r".*[a-z0-9](?:Ids?|IDs?|U?uid|UUID|Guid|GUID)")
 _PLAIN_ID: Final = re.compile(r"@?(?:.*[_.-])?(?:ids?|uuid|guid|ulid)", re.IGNORECASE)
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TOKEN: Final = re.compile(r"[^\s\"'<>&;,]+")
+_MARK: Final = "\0sealed"
+_CONTEXTS: Final = (64, 24, 8)
 _MAX_TEXT: Final = 256 * 1024
 
-_YEAR_S: Final = 366 * 86400
+_DAY_S: Final = 86400
+_YEAR_S: Final = 366 * _DAY_S
+_FIRST_S: Final = 1e9  # September 2001
 _UNITS: Final = (1, 1000, 1_000_000, 1_000_000_000)
 _SNOWFLAKE: Final = 1 << 50
 
@@ -64,32 +71,44 @@ def names_an_id(name: str) -> bool:
     return _PLAIN_ID.fullmatch(name) is not None or _ID_CAMEL.fullmatch(name) is not None
 
 
-def like_texts(production: str, target: str, name: str, same: Same | None) -> str | None:
+Moments = tuple[float, float]
+"""When production answered and when the target did, in seconds since 1970."""
+
+
+def like_texts(
+    production: str, target: str, name: str, same: Same | None, moments: Moments
+) -> str | None:
     """Return why two texts that differ are as good as equal, None if they are not.
 
     name: of the field, "" if it has none. same: what was learned of this run.
     """
-    if "h1" in production and contains_mark(production):
-        return SEALED
-    if same is not None and same(production, target):
+    has_mark = False
+    if "{h1:" in production:
+        if is_sealed(production):
+            return SEALED
+        production, target = _unsealed(production, target)
+        if production == target:
+            return SEALED
+        has_mark = True
+    elif same is not None and same(production, target):
         return LEARNED
     kind = kind_of(production)
     if kind is not None:
         return kind if kind == kind_of(target) else None
     if names_an_id(name) and _folded(production) == _folded(target):
         return ID
+    if _DATE.fullmatch(production) and _DATE.fullmatch(target):
+        return TIME if _are_shifted(production, target, moments) else None
     if max(len(production), len(target)) > _MAX_TEXT:
         return None
-    return _like_words(production, target, same)
+    reason = _like_words(production, target, same)
+    return SEALED if has_mark and reason is not None else reason
 
 
 def like_numbers(
-    production: float, target: float, name: str, same: Same | None, moments: tuple[float, float]
+    production: float, target: float, name: str, same: Same | None, moments: Moments
 ) -> str | None:
-    """Return why two numbers that differ are as good as equal, None if they are not.
-
-    moments: when production answered and when the target did, in seconds since 1970.
-    """
+    """Return why two numbers that differ are as good as equal, None if they are not."""
     if isinstance(production, int) and isinstance(target, int):
         if same is not None and same(str(production), str(target)):
             return LEARNED
@@ -140,12 +159,53 @@ def _is_mixed(part: str) -> bool:
     return len(part) >= 6 and len(_RUNS.findall(part)) * 4 >= len(part)
 
 
-def _times(production: float, target: float, moments: tuple[float, float]) -> bool:
+def _times(production: float, target: float, moments: Moments) -> bool:
     """Tell whether both are times since 1970 in the same unit, each about when it was answered."""
-    return any(
+    return min(production, target) >= _FIRST_S and any(
         abs(production / unit - moments[0]) < _YEAR_S and abs(target / unit - moments[1]) < _YEAR_S
         for unit in _UNITS
     )
+
+
+def _are_shifted(production: str, target: str, moments: Moments) -> bool:
+    """Tell whether two days lie as far apart as the answers that they stand in."""
+    try:
+        apart = (date.fromisoformat(target) - date.fromisoformat(production)).days
+    except ValueError:
+        return False
+    days = int(moments[1] // _DAY_S) - int(moments[0] // _DAY_S)
+    # Where a day begins depends on where the servers are.
+    return days != 0 and abs(apart - days) <= 1
+
+
+def _unsealed(production: str, target: str) -> tuple[str, str]:
+    """Return both texts with a word for every mark, and for what stands there at the target."""
+    ours: list[str] = []
+    theirs: list[str] = []
+    at = end = 0
+    for mark in find_marks(production):
+        before = production[at : mark.start]
+        place = _place_after(before, target, end)
+        if place < 0:
+            break
+        token = _TOKEN.match(target, place)
+        ours += (before, _MARK)
+        theirs += (target[end:place], _MARK)
+        at, end = mark.end, place if token is None else token.end()
+    return "".join((*ours, production[at:])), "".join((*theirs, target[end:]))
+
+
+def _place_after(before: str, target: str, start: int) -> int:
+    """Return where what stands before a mark ends in the target's text, -1 if it is not there."""
+    if not before:
+        return start
+    # What is long is there once; what is short may stand behind a value that differs, too.
+    for length in _CONTEXTS:
+        context = before[-length:]
+        found = target.find(context, start)
+        if found >= 0:
+            return found + len(context)
+    return -1
 
 
 def _like_words(production: str, target: str, same: Same | None) -> str | None:

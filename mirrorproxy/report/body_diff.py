@@ -47,7 +47,7 @@ def compare_bodies(walk: Walk, media_type: str, production: bytes, target: bytes
         # Binary, damaged, or too deep: all that can be said is that it is not the same.
         one, other = production.decode("latin-1"), target.decode("latin-1")
     if one != other:
-        reason = like_texts(one, other, "", walk.same)
+        reason = like_texts(one, other, "", walk.same, walk.moments)
         walk.put(BODY, CHANGED, reason)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from mirrorproxy.report.alike import Same
+from mirrorproxy.report.alike import Moments, Same
 from mirrorproxy.report.body_diff import compare_bodies
 from mirrorproxy.report.structure import Walk
 
@@ -60,7 +60,7 @@ def compare(
     production: bytes | None,
     target: bytes | None,
     media_type: str,
-    moments: tuple[float, float],
+    moments: Moments,
     leaves: Leaves = EVERYTHING,
     same: Same | None = None,
 ) -> Comparison:

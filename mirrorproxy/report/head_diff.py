@@ -14,7 +14,7 @@ from typing import Final
 from mirrorproxy.http1.lines import Line
 from mirrorproxy.marks import contains_mark
 from mirrorproxy.remembered import Remembered
-from mirrorproxy.report.alike import Same, like_texts
+from mirrorproxy.report.alike import Moments, Same, like_texts
 from mirrorproxy.report.shapes import path_shape
 from mirrorproxy.report.structure import ADDED, CHANGED, MISSING
 
@@ -144,6 +144,7 @@ def compare_heads(
     target: Watched,
     ignored: frozenset[str],
     same: Same | None,
+    moments: Moments,
 ) -> dict[str, str]:
     """Return what differs: ``header NAME`` -> how.
 
@@ -156,7 +157,7 @@ def compare_heads(
             continue
         if name not in theirs:
             differences[f"header {name}"] = MISSING
-        elif not _are_alike(name, values, theirs[name], same):
+        elif not _are_alike(name, values, theirs[name], same, moments):
             differences[f"header {name}"] = CHANGED
     for name in theirs:
         if name not in ours and name not in ignored:
@@ -171,7 +172,9 @@ def _by_name(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
     return found
 
 
-def _are_alike(name: str, ours: list[str], theirs: list[str], same: Same | None) -> bool:
+def _are_alike(
+    name: str, ours: list[str], theirs: list[str], same: Same | None, moments: Moments
+) -> bool:
     if ours == theirs:
         return True
     form = FORMS.get(name)
@@ -181,6 +184,6 @@ def _are_alike(name: str, ours: list[str], theirs: list[str], same: Same | None)
             return len(ours) == len(theirs)
         return sorted(map(form, ours)) == sorted(map(form, theirs))
     return len(ours) == len(theirs) and all(
-        one == other or like_texts(one, other, name, same) is not None
+        one == other or like_texts(one, other, name, same, moments) is not None
         for one, other in zip(ours, theirs, strict=True)
     )

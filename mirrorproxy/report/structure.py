@@ -14,7 +14,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from mirrorproxy.report.alike import ID, SEALED, Same, is_made_name, like_numbers, like_texts
+from mirrorproxy.report.alike import (
+    ID,
+    SEALED,
+    Moments,
+    Same,
+    is_made_name,
+    like_numbers,
+    like_texts,
+)
 from mirrorproxy.report.printable import printable
 
 CHANGED: Final = "changed"
@@ -55,7 +63,7 @@ class Walk:
         self,
         same: Same | None,
         ignores: Ignores | None,
-        moments: tuple[float, float],
+        moments: Moments,
         *,
         is_loose: bool = False,
     ) -> None:
@@ -64,7 +72,7 @@ class Walk:
         self.is_cut = False
         self.same = same
         self._ignores = ignores
-        self._moments = moments
+        self.moments = moments
         self.is_loose = is_loose
         self._path: Path = []
 
@@ -101,7 +109,9 @@ class Walk:
         if isinstance(one, str):
             if isinstance(other, str):
                 if one != other:
-                    self._differs(CHANGED, like_texts(one, other, self._name(), self.same))
+                    self._differs(
+                        CHANGED, like_texts(one, other, self._name(), self.same, self.moments)
+                    )
                 return
             if "{h1:" in one and not isinstance(other, (dict, list)):
                 self._differs(TYPE, SEALED)
@@ -114,7 +124,7 @@ class Walk:
         elif isinstance(one, (int, float)) and isinstance(other, (int, float)):
             if one != other:
                 self._differs(
-                    CHANGED, like_numbers(one, other, self._name(), self.same, self._moments)
+                    CHANGED, like_numbers(one, other, self._name(), self.same, self.moments)
                 )
             return
         elif one is None and other is None:

@@ -29,17 +29,31 @@ def differences(ours: Pairs, theirs: Pairs, also=(), ignored=()) -> dict[str, st
 @pytest.mark.parametrize(
     ("name", "ours", "theirs"),
     [
-        pytest.param("Content-Type", "application/json; charset=utf-8", "Application/JSON;charset=UTF-8", id="type"),
-        pytest.param("Location", "https://api.example.com/orders/42?a=1", "/orders/77?a=2", id="place"),
+        pytest.param(
+            "Content-Type",
+            "application/json; charset=utf-8",
+            "Application/JSON;charset=UTF-8",
+            id="type",
+        ),
+        pytest.param(
+            "Location", "https://api.example.com/orders/42?a=1", "/orders/77?a=2", id="place"
+        ),
         pytest.param("Location", f"/reset/{MARK}", "/reset/x9K2", id="a place with a secret"),
         pytest.param("Cache-Control", "no-cache, private", "private,no-cache", id="words"),
         pytest.param("ETag", '"v1"', '"v2"', id="tag"),
-        pytest.param("Set-Cookie", f"sid={MARK}; HttpOnly; Path=/", "sid=abc; Path=/x; HttpOnly", id="cookie"),
+        pytest.param(
+            "Set-Cookie", f"sid={MARK}; HttpOnly; Path=/", "sid=abc; Path=/x; HttpOnly", id="cookie"
+        ),
         pytest.param("WWW-Authenticate", 'Bearer realm="a"', 'Bearer realm="b"', id="scheme"),
-        pytest.param("Last-Modified", "Thu, 20 Nov 2025 10:11:12 GMT", "Tue, 25 Nov 2025 10:11:12 GMT", id="time"),
+        pytest.param(
+            "Last-Modified",
+            "Thu, 20 Nov 2025 10:11:12 GMT",
+            "Tue, 25 Nov 2025 10:11:12 GMT",
+            id="time",
+        ),
         pytest.param("Server", "nginx", "gunicorn", id="not watched"),
     ],
-)  # fmt: skip
+)
 def test_what_is_alike(name, ours, theirs):
     """Whatever else differs in it."""
     assert differences([(name, ours)], [(name, theirs)]) == {}
@@ -57,7 +71,7 @@ def test_what_is_alike(name, ours, theirs):
         pytest.param("set-cookie", "sid=a", "session=a", id="cookie's name"),
         pytest.param("www-authenticate", "Bearer", "Basic", id="scheme"),
     ],
-)  # fmt: skip
+)
 def test_what_differs(name, ours, theirs):
     """In what matters."""
     assert differences([(name, ours)], [(name, theirs)]) == {f"header {name}": "changed"}

@@ -10,7 +10,7 @@ import pytest
 from mirrorproxy.report.groups import Groups
 from mirrorproxy.report.slowness import slow_groups
 
-# Milliseconds in production, by group: as in most applications, many that are fast, few that are not.
+# Milliseconds in production, by group: many that are fast, few that are not.
 PRODUCTION = {"a": 2.0, "b": 2.0, "c": 3.0, "d": 2.5, "e": 4.0, "f": 20.0, "report": 30.0}
 Target = Callable[[float, random.Random], float]
 

@@ -43,20 +43,30 @@ def bodies(kind: str, production: str, target: str) -> dict[str, str]:
         pytest.param({}, {"a": 1}, {"$.a": "added"}, id="added"),
         pytest.param({"a": 1}, {"b": 1}, {"$.a": "missing", "$.b": "added"}, id="renamed"),
         pytest.param([1, 2], [1], {"$": "length changed"}, id="another length"),
-        pytest.param({"n": [3, 1, 2]}, {"n": [1, 2, 3]}, {"$.n": "order changed"}, id="another order"),
         pytest.param(
-            {"n": [{"a": 1}, {"a": 2}]}, {"n": [{"a": 3}, {"a": 4}]}, {"$.n[*].a": "changed"},
+            {"n": [3, 1, 2]}, {"n": [1, 2, 3]}, {"$.n": "order changed"}, id="another order"
+        ),
+        pytest.param(
+            {"n": [{"a": 1}, {"a": 2}]},
+            {"n": [{"a": 3}, {"a": 4}]},
+            {"$.n[*].a": "changed"},
             id="items have one path",
         ),
         pytest.param({"a b": 1}, {"a b": 2}, {"$['a b']": "changed"}, id="a name with a space"),
-        pytest.param({"\x1b[2J": 1}, {"\x1b[2J": 2}, {"$['\\x1b[2J']": "changed"}, id="not printable"),
+        pytest.param(
+            {"\x1b[2J": 1}, {"\x1b[2J": 2}, {"$['\\x1b[2J']": "changed"}, id="not printable"
+        ),
         pytest.param({"17": {"n": 1}}, {"17": {"n": 2}}, {"$.*.n": "changed"}, id="a map by ids"),
         pytest.param({"17": {"n": 1}}, {"99": {"n": 1}}, {}, id="a map by other ids"),
-        pytest.param({"17": {"n": 1}}, {"99": {"n": 2}}, {"$.*.n": "changed"}, id="and what is in it"),
+        pytest.param(
+            {"17": {"n": 1}}, {"99": {"n": 2}}, {"$.*.n": "changed"}, id="and what is in it"
+        ),
         pytest.param({"pin": MARK}, {"pin": 1234}, {}, id="a secret may be a number"),
-        pytest.param({"pin": MARK}, {"pin": {"a": 1}}, {"$.pin": "type changed"}, id="but no object"),
+        pytest.param(
+            {"pin": MARK}, {"pin": {"a": 1}}, {"$.pin": "type changed"}, id="but no object"
+        ),
     ],
-)  # fmt: skip
+)
 def test_differences(production, target, differences):
     """Each has its path and its kind."""
     assert walked(production, target).differences == differences
@@ -111,28 +121,58 @@ def test_what_is_nested_deeply_ends():
     ("kind", "production", "target", "differences"),
     [
         pytest.param("application/json", '{"a":1}', '{ "a" : 1 }', {}, id="JSON with spaces"),
-        pytest.param("application/problem+json", '{"a":1}', '{"a":2}', {"$.a": "changed"}, id="+json"),
-        pytest.param("application/json", '{"a":1}', "<html>", {"body": "changed"}, id="no JSON any more"),
-        pytest.param("application/json", '{"a":1}', "", {"body": "length changed"}, id="nothing any more"),
-        pytest.param("application/xml", "<o><n>1</n></o>", "<o> <n>1</n> </o>", {}, id="XML with spaces"),
-        pytest.param("text/xml", "<o><n>a</n></o>", "<o><n>b</n></o>", {"$.o.n": "changed"}, id="XML"),
         pytest.param(
-            "text/xml", '<o k="1"><n/></o>', '<o k="2"><n/></o>', {"$.o['@k']": "changed"}, id="attribute"
+            "application/problem+json", '{"a":1}', '{"a":2}', {"$.a": "changed"}, id="+json"
         ),
         pytest.param(
-            "text/xml", "<o><n>a</n></o>", "<o><n>a</n><n>b</n></o>", {"$.o.n": "length changed"},
+            "application/json", '{"a":1}', "<html>", {"body": "changed"}, id="no JSON any more"
+        ),
+        pytest.param(
+            "application/json", '{"a":1}', "", {"body": "length changed"}, id="nothing any more"
+        ),
+        pytest.param(
+            "application/xml", "<o><n>1</n></o>", "<o> <n>1</n> </o>", {}, id="XML with spaces"
+        ),
+        pytest.param(
+            "text/xml", "<o><n>a</n></o>", "<o><n>b</n></o>", {"$.o.n": "changed"}, id="XML"
+        ),
+        pytest.param(
+            "text/xml",
+            '<o k="1"><n/></o>',
+            '<o k="2"><n/></o>',
+            {"$.o['@k']": "changed"},
+            id="attribute",
+        ),
+        pytest.param(
+            "text/xml",
+            "<o><n>a</n></o>",
+            "<o><n>a</n><n>b</n></o>",
+            {"$.o.n": "length changed"},
             id="one element became two",
         ),
         pytest.param(
-            "text/xml", '<!DOCTYPE o [<!ENTITY e "x">]><o>&e;</o>', "<o>y</o>", {"body": "changed"},
+            "text/xml",
+            '<!DOCTYPE o [<!ENTITY e "x">]><o>&e;</o>',
+            "<o>y</o>",
+            {"body": "changed"},
             id="entities are not expanded",
         ),
-        pytest.param("application/x-www-form-urlencoded", "a=x&b=2", "b=2&a=y", {"$.a": "changed"}, id="form"),
+        pytest.param(
+            "application/x-www-form-urlencoded", "a=x&b=2", "b=2&a=y", {"$.a": "changed"}, id="form"
+        ),
         pytest.param("text/plain", "one two", "one three", {"body": "changed"}, id="text"),
-        pytest.param("text/html", '<i v="5f0c61d25f0c61d2">', '<i v="9a7b61d25f0c6100">', {}, id="a token in HTML"),
-        pytest.param("application/octet-stream", "a\x00", "b\x00", {"body": "changed"}, id="anything else"),
+        pytest.param(
+            "text/html",
+            '<i v="5f0c61d25f0c61d2">',
+            '<i v="9a7b61d25f0c6100">',
+            {},
+            id="a token in HTML",
+        ),
+        pytest.param(
+            "application/octet-stream", "a\x00", "b\x00", {"body": "changed"}, id="anything else"
+        ),
     ],
-)  # fmt: skip
+)
 def test_bodies(kind, production, target, differences):
     """By what production's Content-Type says."""
     assert bodies(kind, production, target) == differences

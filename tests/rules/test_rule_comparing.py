@@ -80,8 +80,12 @@ def test_a_rule_adds_to_the_defaults():
     assert found["same"] == defaults
     assert found["off"] == defaults._replace(is_off=True)
     assert found["more"] == Comparing(
-        defaults.paths, frozenset({"x-a"}), frozenset({"etag"}), False, frozenset({"GET", "HEAD", "POST"})
-    )  # fmt: skip
+        defaults.paths,
+        frozenset({"x-a"}),
+        frozenset({"etag"}),
+        False,
+        frozenset({"GET", "HEAD", "POST"}),
+    )
     assert found["skipped"] == EVERYTHING
 
 

@@ -36,7 +36,7 @@ EXIT_REPEATED = 3
 LEDGER = "ledger.json"
 OUTCOMES = "outcomes.jsonl"
 
-_MAX_LEDGER_BYTES = 1 << 20
+_MAX_LEDGER_BYTES = 1 << 24
 _MAX_LINE_BYTES = 1 << 20
 
 DESCRIPTION = """\

@@ -15,6 +15,8 @@ from mirrorproxy.report.structure import ADDED, LENGTH, MISSING, ORDER, TYPE
 
 SHOWN: Final = 10
 _SHOWN_ALSO: Final = 3
+_LISTED: Final = 100
+"""In JSON."""
 _SHOWN_GROUPS: Final = 50
 _SHOWN_PLACES: Final = 20
 
@@ -64,7 +66,8 @@ def comparison_json(groups: Groups) -> dict[str, object]:
         "same_status": sum(group.alike.total for _, group in known),
         "with_bodies": sum(group.bodies.total for _, group in known),
         "unknown": groups.unknown,
-        "findings": [_finding(one, names) for one in found.shown],
+        "findings": [_finding(one, names) for one in found.shown[:_LISTED]],
+        "more_findings": max(len(found.shown) - _LISTED, 0),
         "minor": found.minor,
         "groups": [_group(key, group) for key, group in known[:_SHOWN_GROUPS]],
         "more_groups": max(len(known) - _SHOWN_GROUPS, 0),

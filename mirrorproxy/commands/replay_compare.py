@@ -95,6 +95,11 @@ class Joined:
         for one in self._listeners:
             one.answered(flight, latency_us)
 
+    def lost(self, flight: Flight) -> None:
+        """See `Listener`."""
+        for one in self._listeners:
+            one.lost(flight)
+
 
 def leaves_of(comparing: Comparing) -> Leaves:
     """Return what the rules say as the comparison takes it."""

@@ -53,3 +53,6 @@ class Listener(Protocol):
 
     def answered(self, flight: Flight, latency_us: int) -> None:
         """Take a flight that was answered, before any other of its session is let go."""
+
+    def lost(self, flight: Flight) -> None:
+        """Take a flight that got no answer: it failed, or was not sent after all."""

@@ -108,6 +108,10 @@ class Comparer:
             if self.probe is not None and shot.method in leaves.probes:
                 self.probe(flight, group)
 
+    def lost(self, flight: Flight) -> None:
+        """See `Listener`: what follows in its session lacks it."""
+        self._lose(flight.shot.session)
+
     def _compared(
         self, flight: Flight, answer: Answer, recorded: Response, leaves: Leaves
     ) -> Comparison:

@@ -304,6 +304,8 @@ class Engine:
                 self._listener.answered(flight, latency_us)
         else:
             ledger.failed[failure.kind] += 1
+            if self._listener is not None:
+                self._listener.lost(flight)
         if lane.backoff is not None:
             kind = None if failure is None else failure.kind
             end = ended_as(flight.status, kind, flight.shot.status)
@@ -325,6 +327,8 @@ class Engine:
             self._apart.forget(flight)
         self._release(flight)
         self._ledger.shed[reason] += 1
+        if self._listener is not None:
+            self._listener.lost(flight)
         if self._report is not None:
             self._report(outcome_of(flight, self._wall_us, shed=reason))
         if flight.source.account is not None:

@@ -153,6 +153,14 @@ def test_after_another_status_a_session_has_lost_its_way():
     assert (group.alike.clean, group.alike.astray) == (1, 1)
 
 
+def test_a_shot_without_an_answer_leads_its_session_astray_too():
+    """It failed, or was shed: what follows lacks it."""
+    one = comparer()
+    one.lost(Flight(shot(session="ann"), SOURCE, Landing()))
+    answered(one, b"", session="ann")
+    assert only(one).answers.astray == 1
+
+
 def test_sessions_that_lost_their_way_are_bounded():
     """The oldest is forgotten."""
     one = comparer()

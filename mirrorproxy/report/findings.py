@@ -102,7 +102,7 @@ def _statuses(known: Iterable[tuple[Key, Group]], *, is_small: bool) -> tuple[li
         for (ours, theirs), counts in group.statuses.items():
             count, of = _counted(counts, group.answers, counts_all=theirs >= 500)
             if count:
-                change = (ours // 100 if theirs >= 500 else ours, theirs)
+                change = (ours // 100, theirs)
                 where = Where(key, count, of, ((f"{ours}", f"{theirs}"),))
                 by_change.setdefault(change, []).append((where, least_share(count, of)))
     findings: list[Finding] = []

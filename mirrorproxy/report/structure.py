@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from mirrorproxy.remembered import Remembered
 from mirrorproxy.report.alike import (
     ID,
     SEALED,
@@ -75,6 +76,7 @@ class Walk:
         self.moments = moments
         self.is_loose = is_loose
         self._path: Path = []
+        self._seen: set[tuple[int, str]] = set()
 
     def compare(self, production: object, target: object) -> None:
         """Compare two values, from the root on."""
@@ -197,7 +199,11 @@ class Walk:
         if reason is None:
             self.differences.setdefault(path_text(self._path), kind)
         elif len(self.noise) < _MAX_NOISE:
-            self.noise.setdefault(path_text(self._path), reason)
+            # One item of a list stands for all: they differ alike, and there may be many.
+            field = (len(self._path), self._name())
+            if field not in self._seen:
+                self._seen.add(field)
+                self.noise.setdefault(path_text(self._path), reason)
 
 
 def path_text(path: Path) -> str:
@@ -217,6 +223,10 @@ def path_text(path: Path) -> str:
 def _step_text(step: str | int) -> str:
     if isinstance(step, int):
         return "[*]"
+    return _names[step] if len(step) <= _MAX_NAME else _name_text(step)
+
+
+def _name_text(step: str) -> str:
     if is_made_name(step):
         return ".*"
     if len(step) <= _MAX_NAME and _SIMPLE.fullmatch(step):
@@ -225,6 +235,9 @@ def _step_text(step: str | int) -> str:
     if len(text) > _MAX_NAME:
         text = text[: _MAX_NAME - 1] + "…"
     return f"['{text}']"
+
+
+_names: Final = Remembered(_name_text)
 
 
 def _are_reordered(one: list[object], other: list[object]) -> bool:

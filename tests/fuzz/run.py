@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 CACHE = HERE.parents[1] / ".cache" / "fuzz"
 sys.path.insert(0, str(HERE))
 
-NAMES = ("wire", "record", "members", "rules", "bodies", "seal")
+NAMES = ("wire", "record", "members", "rules", "bodies", "seal", "compare")
 
 
 def fuzz_one(name: str, seconds: int) -> None:

@@ -21,6 +21,9 @@ from mirrorproxy.codec import MalformedRecord, UnsupportedVersion, body_of, deco
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.members import MAX_DAMAGES, Damage, pack, read_batches
 from mirrorproxy.record import Exchange, Request
+from mirrorproxy.report.body_diff import compare_bodies
+from mirrorproxy.report.shapes import path_shape
+from mirrorproxy.report.structure import MAX_PATH, Walk
 from mirrorproxy.rules.bodies import Moment, rewritten
 from mirrorproxy.rules.coding import CannotRewriteError, plain_body
 from mirrorproxy.rules.jsonpath import find_texts, parse_path
@@ -177,6 +180,26 @@ def _plant(sealer: Sealer, data: bytes) -> None:
     assert SECRET.decode() not in header.headers[0][1]
 
 
+def compare(data: bytes) -> None:
+    """Two bodies are compared without an error; a body is like itself, and paths are printable."""
+    if not data:
+        return
+    kind = (_CONTENT_TYPES[data[0] % 8] or "").partition(";")[0]
+    one, _, other = data[1:].partition(b"\xff")
+    moments = (1_760_000_000.0, 1_770_000_000.0)
+    for production, target in ((one, other), (other, one)):
+        walk = Walk(None, None, moments)
+        compare_bodies(walk, kind, production, target)
+        for path in (*walk.differences, *walk.noise):
+            assert path.isprintable()
+            assert len(path) <= MAX_PATH + 8
+    if one:
+        same = Walk(None, None, moments)
+        compare_bodies(same, kind, one, one)
+        assert not same.differences
+    assert path_shape(data.decode("latin-1")).count("\n") <= data.count(b"\n")
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "access_log": access_log,
     "wire": wire,
@@ -185,4 +208,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "rules": rules,
     "bodies": bodies,
     "seal": seal,
+    "compare": compare,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mirrorproxy.commands.check import described
 from mirrorproxy.rules.comparing import EVERYTHING, Comparing, compile_compare
 from mirrorproxy.rules.patterns import Fault
 from mirrorproxy.rules.ruleset import compile_rules
@@ -74,7 +75,12 @@ def test_a_rule_adds_to_the_defaults():
             Rule(name="skipped", skip=True),
         ],
     )
-    found = compile_rules(file).comparing
+    rules = compile_rules(file)
+    assert [described(one) for one in rules.decisions][1:3] == [
+        "send to t; not compared",
+        "send to t",
+    ]
+    found = rules.comparing
     defaults = found[None]
     assert (len(defaults.paths), defaults.ignored) == (1, {"etag"})
     assert found["same"] == defaults

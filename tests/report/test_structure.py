@@ -57,6 +57,7 @@ def bodies(kind: str, production: str, target: str) -> dict[str, str]:
             {"\x1b[2J": 1}, {"\x1b[2J": 2}, {"$['\\x1b[2J']": "changed"}, id="not printable"
         ),
         pytest.param({"17": {"n": 1}}, {"17": {"n": 2}}, {"$.*.n": "changed"}, id="a map by ids"),
+        pytest.param({"x9K2mQ7pL4vB8nR1": 1}, {}, {"$.*": "missing"}, id="a name like a secret"),
         pytest.param({"17": {"n": 1}}, {"99": {"n": 1}}, {}, id="a map by other ids"),
         pytest.param(
             {"17": {"n": 1}}, {"99": {"n": 2}}, {"$.*.n": "changed"}, id="and what is in it"

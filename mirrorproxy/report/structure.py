@@ -8,11 +8,12 @@ values are looked at and never kept.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
+
+import msgspec
 
 from mirrorproxy.remembered import Remembered
 from mirrorproxy.report.alike import (
@@ -76,7 +77,7 @@ class Walk:
         self.moments = moments
         self.is_loose = is_loose
         self._path: Path = []
-        self._seen: set[tuple[int, str]] = set()
+        self._seen: set[tuple[str, ...]] = set()
 
     def compare(self, production: object, target: object) -> None:
         """Compare two values, from the root on."""
@@ -184,6 +185,8 @@ class Walk:
         if len(one) > 1 and len(self.differences) > before and _are_reordered(one, other):
             for name in list(self.differences)[before:]:
                 del self.differences[name]
+            # They may yet differ elsewhere, in another item of a list around this one.
+            self._seen.clear()
             self._differs(ORDER, None)
 
     def _name(self) -> str:
@@ -196,14 +199,15 @@ class Walk:
     def _differs(self, kind: str, reason: str | None) -> None:
         if self._ignores is not None and self._ignores(self._path):
             reason = DECLARED
+        # One item of a list stands for all: they differ alike, and there may be many.
+        field = (kind if reason is None else reason, *[s for s in self._path if isinstance(s, str)])
+        if field in self._seen:
+            return
+        self._seen.add(field)
         if reason is None:
             self.differences.setdefault(path_text(self._path), kind)
         elif len(self.noise) < _MAX_NOISE:
-            # One item of a list stands for all: they differ alike, and there may be many.
-            field = (len(self._path), self._name())
-            if field not in self._seen:
-                self._seen.add(field)
-                self.noise.setdefault(path_text(self._path), reason)
+            self.noise.setdefault(path_text(self._path), reason)
 
 
 def path_text(path: Path) -> str:
@@ -245,5 +249,4 @@ def _are_reordered(one: list[object], other: list[object]) -> bool:
     return Counter(map(_canonical, one)) == Counter(map(_canonical, other))
 
 
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True)
+_canonical: Final = msgspec.json.Encoder(order="sorted").encode

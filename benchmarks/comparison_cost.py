@@ -16,7 +16,6 @@ from mirrorproxy.http1.client import Failure
 from mirrorproxy.http1.heads import ResponseHead, parse_response
 from mirrorproxy.record import Response
 from mirrorproxy.replay import comparer
-from mirrorproxy.replay.answer import Answer
 from mirrorproxy.replay.comparer import Comparer
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.ledger import Ledger
@@ -100,8 +99,8 @@ def measure(case: Case, answers: int) -> float:
         flights.append(flight)
     started = time.process_time()
     for flight in flights:
-        if one.wants(flight.shot):
-            flight.answer = answer = Answer()
+        flight.answer = answer = one.wants(flight.shot)
+        if answer is not None:
             answer.head = head
             answer.add(case.body)
         one.answered(flight, 6000)

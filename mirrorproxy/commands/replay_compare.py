@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mirrorproxy.replay.answer import Listener
+from mirrorproxy.replay.answer import Answer, Listener
 from mirrorproxy.replay.comparer import Comparer, SameValues
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.ledger import Ledger
@@ -84,11 +84,14 @@ class Joined:
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self._listeners = tuple(listeners)
 
-    def wants(self, shot: Shot) -> bool:
-        """See `Listener`."""
-        # All are asked: one may remember what it was asked for.
-        wanted = [one.wants(shot) for one in self._listeners]
-        return any(wanted)
+    def wants(self, shot: Shot) -> Answer | None:
+        """See `Listener`: what keeps most is enough for all."""
+        wanted: Answer | None = None
+        for one in self._listeners:
+            answer = one.wants(shot)
+            if wanted is None or (answer is not None and answer.keeps_body):
+                wanted = answer
+        return wanted
 
     def answered(self, flight: Flight, latency_us: int) -> None:
         """See `Listener`."""

@@ -66,12 +66,14 @@ class Comparer:
         self._wall_s = wall_s
         self._astray: dict[str, None] = {}
 
-    def wants(self, shot: Shot) -> bool:
+    def wants(self, shot: Shot) -> Answer | None:
         """See `Listener`: without production's head or body there is nothing to look into."""
         recorded = shot.recorded
         if recorded is None:
-            return False
-        return bool(recorded.headers) or recorded.body is not None
+            return None
+        if recorded.body is not None or recorded.body_bytes == 0:
+            return Answer()
+        return Answer(keeps_body=False) if recorded.headers else None
 
     def answered(self, flight: Flight, latency_us: int) -> None:
         """See `Listener`."""
@@ -121,7 +123,8 @@ class Comparer:
         shot = flight.shot
         moments = ((shot.started_us + shot.duration_us) / 1e6, self._wall_s())
         heads = _heads(recorded.headers, head, leaves, same, moments)
-        ours = None if answer.is_cut else _recorded_body(recorded)
+        is_known = answer.keeps_body and not answer.is_cut
+        ours = _recorded_body(recorded) if is_known else None
         if ours is None:
             return compare(heads, None, None, "", moments)
         theirs: bytes | None = answer.body
@@ -141,7 +144,7 @@ class Comparer:
         now_s = self._wall_s()
         moments = (now_s, now_s)
         heads = _heads(headers, after.head, leaves, None, moments)
-        if before.is_cut or after.is_cut:
+        if before.is_cut or after.is_cut or not before.keeps_body:
             return heads
         return compare(
             heads,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from mirrorproxy.http1.client import Failure
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.replay.ahead import Ahead
-from mirrorproxy.replay.answer import Answer, Listener
+from mirrorproxy.replay.answer import Listener
 from mirrorproxy.replay.apart import Apart
 from mirrorproxy.replay.departures import SESSION_BROKEN, Departures
 from mirrorproxy.replay.flight import Flight, write_head
@@ -217,8 +217,8 @@ class Engine:
             len(flight.head) + len(shot.body) + _recorded_bytes(shot) + _FLIGHT_BYTES
         )
         self._ahead.held_bytes += size
-        if self._listener is not None and self._listener.wants(shot):
-            flight.answer = Answer()
+        if self._listener is not None and flight.answer is None:
+            flight.answer = self._listener.wants(shot)
         if not flight.is_loaded:
             self._apart.add(flight)
         if self.is_paced:

@@ -59,6 +59,12 @@ def test_of_a_body_that_is_too_long_nothing_is_kept() -> None:
     assert (answer.body, answer.is_cut) == (b"", True)
 
 
+def test_a_head_can_be_kept_without_a_body() -> None:
+    answer = Answer(keeps_body=False)
+    _flight(answer).on_whole(HEAD, b"{}")
+    assert (answer.head, answer.body, answer.is_cut) == (HEAD, b"", False)
+
+
 def test_what_is_sent_once_more_starts_anew() -> None:
     answer = Answer()
     answer.head = HEAD
@@ -72,8 +78,8 @@ class _Ear:
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def wants(self, shot: Shot) -> bool:
-        return shot.path == "/wanted"
+    def wants(self, shot: Shot) -> Answer | None:
+        return Answer() if shot.path == "/wanted" else None
 
     def answered(self, flight: Flight, latency_us: int) -> None:
         self.heard.append(f"{flight.shot.path} answered after {latency_us} us")

@@ -12,7 +12,6 @@ from flights import SOURCE, T0, shot
 from mirrorproxy.http1.client import Failure
 from mirrorproxy.http1.heads import parse_response
 from mirrorproxy.record import Response
-from mirrorproxy.replay.answer import Answer
 from mirrorproxy.replay.comparer import MAX_ASTRAY, MAX_TOLD, Comparer
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.lane import Lane
@@ -44,8 +43,8 @@ def answered(
 ) -> Flight:
     """Let the target answer a shot; return its flight."""
     flight = Flight(shot(**fields), SOURCE, Landing())
-    if comparer.wants(flight.shot):
-        flight.answer = Answer()
+    flight.answer = comparer.wants(flight.shot)
+    if flight.answer is not None:
         raw = "".join(f"{name}: {value}\r\n" for name, value in headers)
         flight.answer.head = parse_response(f"HTTP/1.1 {status} X\r\n{raw}\r\n".encode())
         flight.answer.add(body)
@@ -79,10 +78,15 @@ def test_what_production_did_not_answer_is_unknown():
 def test_nothing_is_kept_of_an_answer_that_nothing_is_recorded_of():
     """An access log knows a status, and no more."""
     one = comparer()
-    assert not one.wants(shot(recorded=None))
-    assert not one.wants(shot(recorded=Response(200)))
-    assert one.wants(shot(recorded=Response(200, JSON)))
-    assert one.wants(shot(recorded=Response(200, [], "a", "utf8")))
+    assert one.wants(shot(recorded=None)) is None
+    assert one.wants(shot(recorded=Response(200))) is None
+    head_only = one.wants(shot(recorded=Response(200, JSON)))
+    whole = one.wants(shot(recorded=Response(200, [], "a", "utf8")))
+    empty = one.wants(shot(recorded=Response(200, JSON, body_bytes=0)))
+    assert head_only is not None
+    assert whole is not None
+    assert empty is not None
+    assert (head_only.keeps_body, whole.keeps_body, empty.keeps_body) == (False, True, True)
 
 
 def test_only_answers_of_the_same_status_are_compared_further():

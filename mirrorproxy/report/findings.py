@@ -169,8 +169,6 @@ def _differing(known: Iterable[tuple[Key, Group]], *, is_small: bool) -> tuple[l
 def is_volatile(group: Group, place: str, count: int, of: int) -> bool:
     """Tell whether a place differs no more often than the target does from itself."""
     volatile = group.volatile.get(place, 0)
-    if volatile >= group.probes:
-        return volatile > 0
     return volatile > 0 and least_share(count, of) <= most_share(volatile, group.probes)
 
 

@@ -84,6 +84,13 @@ def test_what_is_there_on_one_side():
     ) == {"header etag": "missing", "header allow": "added"}
 
 
+def test_what_comes_last_counts_too():
+    """A header more, at the end, on either side."""
+    both = [("Content-Type", "a/b")]
+    assert differences(both, [*both, ("Allow", "GET")]) == {"header allow": "added"}
+    assert differences([*both, ("Allow", "GET")], both) == {"header allow": "missing"}
+
+
 def test_repeated_headers_are_a_set():
     """Cookies come in any order, and each counts."""
     ours = [("Set-Cookie", "a=1"), ("Set-Cookie", "b=1")]

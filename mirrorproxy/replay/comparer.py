@@ -141,6 +141,7 @@ class Comparer:
             return {}
         leaves = self._leaves.get(one.shot.rule, EVERYTHING)
         headers = before.head.headers()
+        ours = headers if one.shot.recorded is None else one.shot.recorded.headers
         now_s = self._wall_s()
         moments = (now_s, now_s)
         heads = _heads(headers, after.head, leaves, None, moments)
@@ -150,7 +151,8 @@ class Comparer:
             heads,
             plain(headers, before.body),
             plain(after.head.headers(), after.body),
-            media_type(first(headers, "content-type")),
+            # As what it was compared with production's, so that the same places are named.
+            media_type(first(ours, "content-type")),
             moments,
             leaves,
         ).differences

@@ -105,8 +105,12 @@ def like_texts(
     return SEALED if has_mark and reason is not None else reason
 
 
+Number = int | float  # noqa: PYI041 - compiled, a float is never an int
+"""A number of JSON as it was read."""
+
+
 def like_numbers(
-    production: float, target: float, name: str, same: Same | None, moments: Moments
+    production: Number, target: Number, name: str, same: Same | None, moments: Moments
 ) -> str | None:
     """Return why two numbers that differ are as good as equal, None if they are not."""
     if isinstance(production, int) and isinstance(target, int):
@@ -159,7 +163,7 @@ def _is_mixed(part: str) -> bool:
     return len(part) >= 6 and len(_RUNS.findall(part)) * 4 >= len(part)
 
 
-def _times(production: float, target: float, moments: Moments) -> bool:
+def _times(production: Number, target: Number, moments: Moments) -> bool:
     """Tell whether both are times since 1970 in the same unit, each about when it was answered."""
     return min(production, target) >= _FIRST_S and any(
         abs(production / unit - moments[0]) < _YEAR_S and abs(target / unit - moments[1]) < _YEAR_S

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from flights import SOURCE, Range, shot
+
 from mirrorproxy.http1.client import Failure
 from mirrorproxy.http1.heads import parse_response
 from mirrorproxy.replay.answer import MAX_ANSWER_BYTES, Answer
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.shot import Shot
-from tests.replay.flights import SOURCE, Range, shot
 
 HEAD = parse_response(b'HTTP/1.1 201 Created\r\nETag: "v1"\r\nContent-Length: 9\r\n\r\n')
 assert HEAD is not None

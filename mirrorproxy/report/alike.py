@@ -105,7 +105,7 @@ def like_texts(
     return SEALED if has_mark and reason is not None else reason
 
 
-Number = int | float  # noqa: PYI041 - compiled, a float is never an int
+Number = int | float  # compiled, a float is never an int: both have to be named
 """A number of JSON as it was read."""
 
 

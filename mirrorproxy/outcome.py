@@ -34,7 +34,9 @@ class Outcome(msgspec.Struct, omit_defaults=True):
     microseconds since 1970. lag_us: how much later it left. latency_us: from
     then to the answer's last byte, or to the failure. status: the target's; an
     HTTP 503 is an answer. failure: why there is none. shed: why it was not
-    sent though its turn had come. unsent: the replay ended before its turn.
+    sent though its turn had come. unsent: the replay ended before its turn. differs: in
+    what the answer differs from production's, such as ``status`` or ``$.price changed``:
+    places, never values.
     """
 
     id: str
@@ -50,3 +52,4 @@ class Outcome(msgspec.Struct, omit_defaults=True):
     failure: str | None = None
     shed: str | None = None
     unsent: bool = False
+    differs: tuple[str, ...] = ()

@@ -134,6 +134,8 @@ def described(decision: Decision) -> str:
         text += ", without a body that was not logged"
     if decision.rewriter.changes:
         text += f"; rewrite {', '.join(decision.rewriter.changes)}"
+    if decision.comparing.is_off:
+        text += "; not compared"
     return text
 
 

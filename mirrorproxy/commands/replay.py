@@ -28,6 +28,7 @@ from typing import Any
 from mirrorproxy.clock import wall_us
 from mirrorproxy.commands.decoding import Decoder, Told, body_reader
 from mirrorproxy.commands.dry_run import dry_run
+from mirrorproxy.commands.replay_compare import Compared
 from mirrorproxy.commands.replay_credentials import fetched_credentials
 from mirrorproxy.commands.replay_options import Settings, add_parser, settings_of
 from mirrorproxy.commands.replay_source import Opened, open_source
@@ -115,16 +116,22 @@ def run(args: argparse.Namespace) -> int:
         )
         intake = Intake(opened.chosen(merge), unmapped.watching(planner), ledger, unreadable.add)
         report = outcomes.add if outcomes else None
+        compared = Compared(
+            settings.rules, ledger, is_on=settings.compares, probes=settings.noise_probe
+        )
         started_s = time.monotonic()
-        error = _replay(settings, intake, ledger, guard, report, unreadable.add, control, opened)
+        error = _replay(
+            settings, intake, ledger, guard, report, unreadable.add, control, opened, compared
+        )
         seconds = time.monotonic() - started_s
     if error is not None and not ledger.sent:
         raise error
-    _print_result(args, ledger, unreadable, unmapped, seconds)
+    compared.judge()
+    _print_result(args, ledger, unreadable, unmapped, compared, seconds)
     if error is not None:
         raise error
     if args.out is not None:
-        _write_ledger(Path(args.out), ledger, unmapped)
+        _write_ledger(Path(args.out), ledger, unmapped, compared)
     if outcomes is not None and outcomes.error is not None:
         raise MirrorproxyError(f"{args.out}/outcomes.jsonl: {outcomes.error.strerror}")
     return exit_status(ledger, settings.fail_on)
@@ -153,6 +160,7 @@ def _replay(
     on_unreadable: Callable[[Unreadable], None],
     control: Control,
     opened: Opened,
+    compared: Compared,
 ) -> MirrorproxyError | None:
     """Run the event loop until the replay is over; return what ended it early."""
 
@@ -178,6 +186,8 @@ def _replay(
             delay_s=opened.delay_s,
             credentials=credentials,
             say=partial(_say, stream=sys.stderr),
+            listener=compared.listener(),
+            prober=compared.prober,
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, runner.stop)
@@ -303,15 +313,17 @@ def _open_outcomes(out: str | None) -> OutcomeFile | None:
         raise ConfigError(f"{out}: {error.strerror}", file="--out") from error
 
 
-def _write_ledger(out: Path, ledger: Ledger, unmapped: Unmapped) -> None:
+def _write_ledger(out: Path, ledger: Ledger, unmapped: Unmapped, compared: Compared) -> None:
+    text = json.dumps(_shown(ledger, unmapped, compared), indent=1) + "\n"
     try:
-        (out / "ledger.json").write_text(json.dumps(_shown(ledger, unmapped), indent=1) + "\n")
+        (out / "ledger.json").write_text(text)
+        compared.write(out)
     except OSError as error:
         raise MirrorproxyError(f"{out}/ledger.json: {error.strerror}") from error
 
 
-def _shown(ledger: Ledger, unmapped: Unmapped) -> dict[str, object]:
-    return ledger.to_json() | {"unmapped": unmapped.to_json()}
+def _shown(ledger: Ledger, unmapped: Unmapped, compared: Compared) -> dict[str, object]:
+    return ledger.to_json() | {"unmapped": unmapped.to_json()} | compared.to_json()
 
 
 def _print_result(
@@ -319,12 +331,13 @@ def _print_result(
     ledger: Ledger,
     unreadable: _Unreadable,
     unmapped: Unmapped,
+    compared: Compared,
     seconds: float,
 ) -> None:
     for line in unreadable_lines(unreadable.shown, unreadable.total):
         _say(line, sys.stderr)
     if args.json:
-        _say(json.dumps(_shown(ledger, unmapped)), sys.stdout)
+        _say(json.dumps(_shown(ledger, unmapped, compared)), sys.stdout)
         return
     details = Details(
         seconds=seconds,
@@ -337,7 +350,8 @@ def _print_result(
         left_out=ledger.left_out,
         shared={key: shots for key, shots in ledger.unordered.items() if key != FORGOTTEN},
     )
-    for line in (*summary_lines(ledger.to_json(), details), *unmapped_lines(unmapped.rows())):
+    lines = summary_lines(ledger.to_json(), details)
+    for line in (*lines, *unmapped_lines(unmapped.rows()), *compared.lines()):
         _say(line, sys.stdout)
 
 

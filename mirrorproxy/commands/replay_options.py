@@ -20,7 +20,7 @@ from mirrorproxy.errors import ConfigError
 from mirrorproxy.http1.origin import Origin
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.schedule import parse_speed
-from mirrorproxy.replay.verdict import DEFAULT_FAIL_ON, Limit, parse_fail_on
+from mirrorproxy.replay.verdict import COMPARED, DEFAULT_FAIL_ON, Limit, parse_fail_on
 from mirrorproxy.rules.ruleset import CompiledTarget, RuleSet
 from mirrorproxy.rules.session import SessionOrder
 from mirrorproxy.rules.simple import simple_rules
@@ -109,6 +109,17 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     add("--name", metavar="NAME", help="first part of those keys (the host's name)")
     result = parser.add_argument_group("result")
     add = result.add_argument
+    add(
+        "--no-compare",
+        dest="compare",
+        action="store_false",
+        help="do not compare the answers with production's",
+    )
+    add(
+        "--noise-probe",
+        metavar="N",
+        help="send up to N reads of each kind twice, to tell what always differs (0)",
+    )
     add("--out", metavar="DIR", help="write outcomes.jsonl and ledger.json here")
     add("--json", action="store_true", help="print the ledger as one JSON object")
     add(
@@ -123,7 +134,8 @@ class Settings(NamedTuple):
     """What the options mean, all of it checked.
 
     order: of sessions. limits: by target. guarded: the targets that may not be production; logins:
-    where their credentials are fetched. run: the name of this replay.
+    where their credentials are fetched. run: the name of this replay. compares: whether answers
+    are compared with production's. noise_probe: so many requests of a group are sent twice.
     """
 
     rules: RuleSet
@@ -135,6 +147,8 @@ class Settings(NamedTuple):
     fail_on: list[Limit]
     run: str
     tls: ssl.SSLContext | None
+    compares: bool
+    noise_probe: int
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -155,9 +169,11 @@ def settings_of(args: argparse.Namespace) -> Settings:
         guarded=rules.guarded(allow_production=args.allow_production),
         logins=rules.logins(allow_production=args.allow_production),
         speed=parse_speed(args.speed),
-        fail_on=parse_fail_on(args.fail_on),
+        fail_on=_fail_on(args.fail_on, compares=args.compare),
         run=_run_name(args.run),
         tls=_tls(args.ca_file),
+        compares=args.compare,
+        noise_probe=_noise_probe(args),
     )
 
 
@@ -245,6 +261,21 @@ def _run_name(name: str | None) -> str:
     if not _RUN.fullmatch(name):
         raise ConfigError("expected up to 64 letters, digits, '.', '_' or '-'", file="--run")
     return name
+
+
+def _noise_probe(args: argparse.Namespace) -> int:
+    if args.noise_probe is None or args.noise_probe == "0":
+        return 0
+    if not args.compare:
+        raise ConfigError("nothing is compared with --no-compare", file="--noise-probe")
+    return int(_number("--noise-probe", args.noise_probe, int, "a whole number"))
+
+
+def _fail_on(text: str, *, compares: bool) -> list[Limit]:
+    limits = parse_fail_on(text)
+    if not compares and (needs := [one.what for one in limits if one.what in COMPARED]):
+        raise ConfigError(f"{needs[0]} is not known with --no-compare", file="--fail-on")
+    return limits
 
 
 def _tls(ca_file: str | None) -> ssl.SSLContext | None:

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mirrorproxy.errors import ConfigError, MirrorproxyError
+from mirrorproxy.report.comparison_file import FILE_NAME, MAX_FILE_BYTES, add_file
+from mirrorproxy.report.findings_text import comparison_json, comparison_lines
 from mirrorproxy.report.fleet import WorkerLedger, difference, read_ledger, total
 from mirrorproxy.report.fleet_text import (
     SHOWN_REPEATED,
@@ -24,6 +26,7 @@ from mirrorproxy.report.fleet_text import (
     as_json,
     as_lines,
 )
+from mirrorproxy.report.groups import Groups
 from mirrorproxy.report.printable import printable
 from mirrorproxy.report.repeats import Once, Repeated, Repeats
 
@@ -33,12 +36,13 @@ EXIT_REPEATED = 3
 LEDGER = "ledger.json"
 OUTCOMES = "outcomes.jsonl"
 
-_MAX_LEDGER_BYTES = 1 << 20
+_MAX_LEDGER_BYTES = 1 << 24
 _MAX_LINE_BYTES = 1 << 20
 
 DESCRIPTION = """\
 Add up what the workers of a replay left behind: the sums of their ledgers, whether they
-balance, and which shots were sent more than once. Each OUT is what one worker was given as
+balance, which shots were sent more than once, and in what the answers differ from
+production's. Each OUT is what one worker was given as
 --out, or a file with its ledger alone. A worker that was killed left outcomes and no ledger:
 what it sent is counted from these.
 """
@@ -83,10 +87,12 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("nobody left outcomes: nothing can be said", file="--once")
     with _listing(args.repeated) as listed:
         report = gather([Path(out) for out in args.ledger], listed)
+    groups = _comparison([Path(out) for out in args.ledger])
     if args.json:
-        print(json.dumps(as_json(report)))
+        compared = {} if groups is None else {"comparison": comparison_json(groups)}
+        print(json.dumps(as_json(report) | compared))
     else:
-        for line in as_lines(report):
+        for line in (*as_lines(report), *([] if groups is None else comparison_lines(groups))):
             print(line)
     if not report.is_sound:
         return EXIT_LOST
@@ -164,6 +170,23 @@ def _ledger_at(path: Path | None) -> WorkerLedger | None:
         raise ConfigError(f"cannot be read: {error.strerror}", file=str(path)) from error
     except (ValueError, msgspec.DecodeError) as error:
         raise ConfigError(f"no ledger of a replay: {error}", file=str(path)) from None
+
+
+def _comparison(outs: list[Path]) -> Groups | None:
+    """Return what workers compared, added up; None if none did."""
+    paths = [path for out in outs if (path := out / FILE_NAME).is_file()]
+    if not paths:
+        return None
+    groups = Groups()
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                add_file(groups, file.read(MAX_FILE_BYTES))
+        except OSError as error:
+            raise ConfigError(f"cannot be read: {error.strerror}", file=str(path)) from error
+        except ValueError as error:
+            raise ConfigError(str(error), file=str(path)) from error
+    return groups
 
 
 def _worker(left: _Left, ledger: WorkerLedger | None, repeats: Repeats) -> WorkerReport:

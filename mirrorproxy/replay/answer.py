@@ -19,18 +19,22 @@ MAX_ANSWER_BYTES = 128 * 1024
 
 
 class Answer:
-    """What came of an answer. body: whole when it is complete; b"" if it is_cut, being too long."""
+    """What came of an answer. body: whole when it is complete; b"" if it is_cut, being too long.
 
-    __slots__ = ("body", "head", "is_cut")
+    keeps_body: whether any of it is kept; b"" otherwise.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("body", "head", "is_cut", "keeps_body")
+
+    def __init__(self, *, keeps_body: bool = True) -> None:
         self.head: ResponseHead | None = None
         self.body = b""
         self.is_cut = False
+        self.keeps_body = keeps_body
 
     def add(self, data: bytes) -> None:
         """Take a piece of the body."""
-        if self.is_cut:
+        if self.is_cut or not self.keeps_body:
             return
         if len(self.body) + len(data) > MAX_ANSWER_BYTES:
             self.is_cut = True
@@ -48,8 +52,11 @@ class Answer:
 class Listener(Protocol):
     """Hears the answers: what learns from them, and what compares them."""
 
-    def wants(self, shot: Shot) -> bool:
-        """Tell whether the answer to a shot is to be kept until `answered` was told of it."""
+    def wants(self, shot: Shot) -> Answer | None:
+        """Return what keeps the answer to a shot until `answered` was told of it, None for none."""
 
     def answered(self, flight: Flight, latency_us: int) -> None:
         """Take a flight that was answered, before any other of its session is let go."""
+
+    def lost(self, flight: Flight) -> None:
+        """Take a flight that got no answer: it failed, or was not sent after all."""

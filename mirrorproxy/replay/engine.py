@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from mirrorproxy.http1.client import Failure
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.replay.ahead import Ahead
-from mirrorproxy.replay.answer import Answer, Listener
+from mirrorproxy.replay.answer import Listener
 from mirrorproxy.replay.apart import Apart
 from mirrorproxy.replay.departures import SESSION_BROKEN, Departures
 from mirrorproxy.replay.flight import Flight, write_head
@@ -218,8 +218,8 @@ class Engine:
             len(flight.head) + len(shot.body) + _recorded_bytes(shot) + _FLIGHT_BYTES
         )
         self._ahead.held_bytes += size
-        if self._listener is not None and self._listener.wants(shot):
-            flight.answer = Answer()
+        if self._listener is not None and flight.answer is None:
+            flight.answer = self._listener.wants(shot)
         if not flight.is_loaded:
             self._apart.add(flight)
         if self.is_paced:
@@ -305,6 +305,8 @@ class Engine:
                 self._listener.answered(flight, latency_us)
         else:
             ledger.failed[failure.kind] += 1
+            if self._listener is not None:
+                self._listener.lost(flight)
         if lane.backoff is not None:
             kind = None if failure is None else failure.kind
             end = ended_as(flight.status, kind, flight.shot.status)
@@ -326,6 +328,8 @@ class Engine:
             self._apart.forget(flight)
         self._release(flight)
         self._ledger.shed[reason] += 1
+        if self._listener is not None:
+            self._listener.lost(flight)
         if self._report is not None:
             self._report(outcome_of(flight, self._wall_us, shed=reason))
         if flight.source.account is not None:

@@ -37,7 +37,8 @@ class Flight(Receiver):
     will leave late, if it does; lag_us: how late it left. is_loaded: whether its body and
     credential are at hand; is_overdue: whether it was not when its turn came.
     status: of the answer's head, once it came. answer: what is kept of it; None keeps nothing,
-    and is changed before sending only. retry_after: what a 429 or 503 says of when to
+    and is changed before sending only. differs: in what the answer differs from
+    production's, where somebody compared them. retry_after: what a 429 or 503 says of when to
     come again, as received. Of its session, set by `order`:
     stream: its place is in; place: its number; began_us, ended_us: in
     production; is_held: whether it waits there; freed_s: when that was over, 0 if it never was.
@@ -46,6 +47,7 @@ class Flight(Receiver):
     __slots__ = (
         "answer",
         "began_us",
+        "differs",
         "due_s",
         "ended_us",
         "freed_s",
@@ -83,6 +85,7 @@ class Flight(Receiver):
         self.status = 0
         self.answer: Answer | None = None
         self.retry_after = b""
+        self.differs: tuple[str, ...] = ()
         self.stream: Stream | None = None
         self.place = 0
         self.began_us = 0

@@ -86,6 +86,18 @@ class Lane:
             self._shots_left -= 1
             self._send(self, flight)
 
+    def has_spare(self, now_s: float) -> bool:
+        """Tell whether a request that is no shot may go out now; what may is in flight then."""
+        if self.waiting or not self._is_whole or self.is_spent(now_s):
+            return False
+        if self.in_flight >= self._concurrency:
+            return False
+        if self._rate is not None and not self._rate.take(now_s):
+            return False
+        self.in_flight += 1
+        self._shots_left -= 1
+        return True
+
     def start(self, now_s: float) -> None:
         """Begin to count the time that the target may be sent to."""
         if self._limits.max_duration_s is not None:

@@ -37,12 +37,13 @@ class Landing(Protocol):
 class _OnItsWay:
     """One shot between being sent and its outcome."""
 
-    __slots__ = ("is_again", "timeout_s", "values")
+    __slots__ = ("is_again", "landing", "timeout_s", "values")
 
-    def __init__(self, timeout_s: float | None) -> None:
+    def __init__(self, timeout_s: float | None, landing: Landing) -> None:
         self.timeout_s = timeout_s
         self.values: list[str] = []
         self.is_again = False
+        self.landing = landing
 
 
 class LateSender:
@@ -94,7 +95,7 @@ class LateSender:
 
     def send(self, flight: Flight, timeout_s: float | None) -> None:
         """Send a flight with what it wants as it is now."""
-        on_its_way = self._on_its_way[flight] = _OnItsWay(timeout_s)
+        on_its_way = self._on_its_way[flight] = _OnItsWay(timeout_s, flight.landing)
         flight.landing = self
         if not self._put_in(flight, on_its_way):
             self._hold(flight)
@@ -165,8 +166,9 @@ class LateSender:
         return True
 
     def _end(self, flight: Flight, failure: Failure | None) -> None:
-        self._on_its_way.pop(flight, None)
-        self._engine.landed(flight, failure)
+        on_its_way = self._on_its_way.pop(flight, None)
+        landing = self._engine if on_its_way is None else on_its_way.landing
+        landing.landed(flight, failure)
 
 
 def _written(flight: Flight, values: Mapping[str, str]) -> tuple[bytes, bytes] | None:

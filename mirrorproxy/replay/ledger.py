@@ -56,8 +56,13 @@ class Ledger:
         # Requests that are no shots: for credentials, and shots sent again with another one.
         self.token_requests: Counter[str] = Counter()
         self.resent = 0
+        # Requests sent twice, to find out what is noise.
+        self.probes: Counter[str] = Counter()
         self.status: Counter[int] = Counter()
         self.differing = 0
+        # With production's status, but another head or body; things worth a look.
+        self.changed = 0
+        self.findings = 0
         self.unordered: Counter[str] = Counter()
         self.lag_by_cause = {cause: Histogram() for cause in LAG_CAUSES}
         self.latency = Histogram()
@@ -103,6 +108,7 @@ class Ledger:
             "unordered": self.unordered.total(),
             "token_requests": dict(self.token_requests),
             "resent": self.resent,
+            "probes": dict(self.probes),
             "status": self.status_classes(),
             "lag_ms": times(self.lag, 50, 99),
             "latency_ms": times(self.latency, 50, 90, 99),

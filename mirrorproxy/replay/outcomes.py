@@ -63,6 +63,7 @@ def outcome_of(
         latency_us=latency_us,
         status=flight.status if failure is None else None,
         failure=None if failure is None else failure.kind,
+        differs=flight.differs,
     )
 
 

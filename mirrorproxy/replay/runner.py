@@ -31,6 +31,7 @@ from mirrorproxy.replay.late_send import LateSender
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.order import Order
+from mirrorproxy.replay.probes import Prober
 from mirrorproxy.replay.schedule import Due
 from mirrorproxy.replay.tokens import NO_TOKEN
 from mirrorproxy.shot import Shot
@@ -53,7 +54,7 @@ class Runner:
     on_unreadable: hears of body objects that cannot be read. drain_s: how long
     answers are waited for after `stop`. credentials: fetches what shots want
     that is only known when they are sent. say: takes a line about each change
-    that back-off makes. listener, due: see `Engine`.
+    that back-off makes. listener, due: see `Engine`. prober: asks for some again.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Runner:
         say: Callable[[str], None] = _say_nothing,
         due: Due | None = None,
         listener: Listener | None = None,
+        prober: Prober | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._with_body = with_body
@@ -110,6 +112,9 @@ class Runner:
         self._late = LateSender(
             credentials, self.engine, ledger, self._request, clock_s=time.monotonic
         )
+        self._prober = prober
+        if prober is not None:
+            prober.attach(self.engine.lanes, self._send, self._wake, self._may_probe)
         self.knob = Knob(self.engine, time.monotonic, self._turn_soon, self.stop)
         self.governor: Governor | None = None
         if Governor.is_needed(limits):
@@ -142,10 +147,15 @@ class Runner:
         self._stops += 1
         if self._stops > 1:
             self.engine.close()
+            if self._prober is not None:
+                self._prober.close()
         else:
             self.engine.stop()
             self._loop.call_later(self._drain_s, self.stop)
         self._check()
+
+    def _may_probe(self) -> bool:
+        return not (self.engine.is_paused or self.engine.is_stopping)
 
     def _turn_soon(self) -> None:
         """Turn the engine now, not when it would have been: something has changed."""
@@ -181,6 +191,8 @@ class Runner:
 
     def _check(self) -> bool:
         if self.engine.is_over and not self._over.done():
+            if self._prober is not None and self._prober.in_flight:
+                return False
             self._over.set_result(None)
         return self._over.done()
 

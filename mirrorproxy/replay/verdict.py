@@ -29,8 +29,14 @@ _COUNTS: Mapping[str, Callable[[Ledger], int]] = {
     "4xx": lambda ledger: ledger.status_classes().get("4xx", 0),
     "5xx": lambda ledger: ledger.status_classes().get("5xx", 0),
     "differing": lambda ledger: ledger.differing,
+    "changed": lambda ledger: ledger.changed,
+    "findings": lambda ledger: ledger.findings,
 }
-"""What a limit can be set on. ``differing``: answers with another status than production's."""
+"""What a limit can be set on. ``differing``: answers with another status than production's;
+``changed``: with another head or body; ``findings``: lines that the comparison has."""
+
+COMPARED = frozenset(("changed", "findings"))
+"""What is known only where answers are compared."""
 
 _CONDITION = re.compile(r"([a-z0-9]+)(?:\s*>\s*([0-9]+(?:\.[0-9]+)?)(%?))?")
 

@@ -31,6 +31,7 @@ class WorkerLedger(msgspec.Struct, frozen=True, kw_only=True):
     unordered: Count = 0
     token_requests: dict[str, Count] = {}
     resent: Count = 0
+    probes: dict[str, Count] = {}
     status: dict[str, Count] = {}
     lag_ms: dict[str, float | None] = {}
     latency_ms: dict[str, float | None] = {}
@@ -110,7 +111,7 @@ _NUMBERS = (
     "unordered",
     "resent",
 )
-_COUNTS = ("skipped", "failed", "shed", "token_requests", "status")
+_COUNTS = ("skipped", "failed", "shed", "token_requests", "probes", "status")
 _TIMES = ("lag_ms", "latency_ms")
 
 

@@ -6,8 +6,9 @@ Groups requests that a person would call the same: ``/orders/17?x=1`` and
 
 from __future__ import annotations
 
-import functools
 import re
+
+from mirrorproxy.remembered import Remembered
 
 MAX_SHAPE = 200
 """Longest shape in characters; what is longer ends with an ellipsis."""
@@ -28,7 +29,6 @@ _OPAQUE = re.compile(r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[0-9A-Za-z]{16,}")
 _BREAK = re.compile(r"([-_.~]+)")
 
 
-@functools.lru_cache(maxsize=4096)
 def path_shape(target: str) -> str:
     """Return the shape of a request target: its path, ids folded, without the query.
 
@@ -36,14 +36,27 @@ def path_shape(target: str) -> str:
     {sealed}. A part between dashes or dots is folded by itself: ``A-17.pdf``
     gives ``A-{int}.pdf``, while ``v1`` stays, as it is no number.
     """
-    origin = _ORIGIN.match(target)
+    return _shapes[target]
+
+
+def _shape(target: str) -> str:
+    origin = None if target.startswith("/") else _ORIGIN.match(target)
     path = target[origin.end() :] if origin else target
     path = path.partition("?")[0].partition("#")[0] or "/"
-    shape = "/".join(_segment(segment) for segment in path.split("/"))
+    shape = "/".join([_segment(segment) for segment in path.split("/")])
     return shape if len(shape) <= MAX_SHAPE else shape[: MAX_SHAPE - 1] + "…"
 
 
 def _segment(segment: str) -> str:
+    # Most are a word or a number; latin-1 has no other decimals than 0 to 9.
+    if segment.isalpha():
+        return segment
+    if segment.isdecimal():
+        return "{int}"
+    return _segments[segment]
+
+
+def _folded(segment: str) -> str:
     for placeholder, pattern in _WHOLE:
         if pattern.fullmatch(segment):
             return placeholder
@@ -58,3 +71,7 @@ def _part(part: str) -> str:
     if _OPAQUE.fullmatch(part):
         return "{opaque}"
     return part
+
+
+_shapes = Remembered(_shape)
+_segments = Remembered(_folded)

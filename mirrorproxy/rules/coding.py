@@ -38,8 +38,8 @@ def media_type(content_type: str | None) -> str:
     return (content_type or "").partition(";")[0].strip().lower()
 
 
-def plain_body(body: bytes, content_encoding: str | None) -> bytes:
-    """Return a body without its content coding.
+def plain_body(body: bytes, content_encoding: str | None, limit: int = MAX_PLAIN_BYTES) -> bytes:
+    """Return a body without its content coding, of limit bytes at most.
 
     Raises CannotRewriteError for any but one of gzip and deflate, and for damage.
     """
@@ -49,10 +49,10 @@ def plain_body(body: bytes, content_encoding: str | None) -> bytes:
     if coding == "deflate":
         # Meant is zlib's frame (RFC 9110, 8.4.1.2); some send it bare.
         try:
-            return _inflated(body, _ZLIB)
+            return _inflated(body, _ZLIB, limit)
         except CannotRewriteError:
-            return _inflated(body, _RAW)
-    return _inflated(body, _GZIP)
+            return _inflated(body, _RAW, limit)
+    return _inflated(body, _GZIP, limit)
 
 
 def _coding(content_encoding: str | None) -> str:
@@ -69,9 +69,9 @@ def _coding(content_encoding: str | None) -> str:
     return "deflate" if codings[0] == "deflate" else "gzip"
 
 
-def _inflated(body: bytes, window: int) -> bytes:
+def _inflated(body: bytes, window: int, limit: int) -> bytes:
     parts: list[bytes] = []
-    room = MAX_PLAIN_BYTES
+    room = limit
     rest = body
     is_damaged = False
     while rest:

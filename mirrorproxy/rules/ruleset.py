@@ -15,6 +15,7 @@ from msgspec import UNSET
 from mirrorproxy.http1.origin import Origin, parse_origin
 from mirrorproxy.record import Exchange
 from mirrorproxy.rules.auth import Auth, compile_auth
+from mirrorproxy.rules.comparing import EVERYTHING, Comparing, compile_compare
 from mirrorproxy.rules.facts import Facts
 from mirrorproxy.rules.index import Index
 from mirrorproxy.rules.late import Source
@@ -78,7 +79,7 @@ class Decision(NamedTuple):
     rule: the name of the rule that took it, None if none did. targets: where
     to; empty to skip it. percent: 100 sends once to each target. without_body: a
     request whose body an access log did not keep is sent without it. rate: shots a
-    second at most, None for no limit.
+    second at most, None for no limit. comparing: what the answers are compared by.
     """
 
     rule: str | None
@@ -88,6 +89,7 @@ class Decision(NamedTuple):
     rewriter: Rewriter = KEEP
     without_body: bool = False
     rate: float | None = None
+    comparing: Comparing = EVERYTHING
 
 
 class RuleSet:
@@ -130,6 +132,12 @@ class RuleSet:
     def decisions(self) -> list[Decision]:
         """What each rule says, in order."""
         return [decision for _, decision in self._rules]
+
+    @property
+    def comparing(self) -> dict[str | None, Comparing]:
+        """What answers are compared by: the name of a rule, None for no rule -> what it says."""
+        decisions = [*self.decisions, self._unmatched]
+        return {decision.rule: decision.comparing for decision in decisions}
 
     def origins(self, target: CompiledTarget) -> list[Origin]:
         """Return everywhere that shots for a target may be sent: rules may change the scheme."""
@@ -220,6 +228,7 @@ def compile_rules(file: RuleFile, read_table: ReadTable = _no_tables) -> RuleSet
         name: _compile_target(name, target, ("targets", name), read_table)
         for name, target in file.targets.items()
     }
+    comparing = compile_compare(file.defaults.compare, EVERYTHING, ("defaults", "compare"))
     rules: list[tuple[Matcher, Decision]] = []
     seen: set[str] = set()
     for index, rule in enumerate(file.rules):
@@ -227,11 +236,18 @@ def compile_rules(file: RuleFile, read_table: ReadTable = _no_tables) -> RuleSet
         if rule.name in seen:
             raise Fault("another rule has this name", (*at, "name"))
         seen.add(rule.name)
-        rules.append((compile_match(rule.match, (*at, "match")), _decision(rule, targets, at)))
+        decision = _decision(rule, targets, at)
+        compares = compile_compare(rule.compare, comparing, (*at, "compare"))
+        rules.append(
+            (
+                compile_match(rule.match, (*at, "match")),
+                decision._replace(comparing=compares) if decision.targets else decision,
+            )
+        )
     unmatched = Decision(None)
     if file.defaults.unmatched == "send":
         where = ("defaults", "unmatched")
-        unmatched = Decision(None, _targets_of(Send(), targets, where))
+        unmatched = Decision(None, _targets_of(Send(), targets, where), comparing=comparing)
     session: Session = file.defaults.session
     return RuleSet(
         targets,
@@ -254,6 +270,8 @@ def _decision(rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath) -> De
     if rule.skip:
         if rule.rewrite is not UNSET:
             raise Fault("nothing is sent, so nothing is rewritten", (*at, "rewrite"))
+        if rule.compare is not UNSET:
+            raise Fault("nothing is sent, so nothing is compared", (*at, "compare"))
         return Decision(rule.name)
     assert rule.send is not UNSET  # noqa: S101 - one of the two is given
     if not 0 <= rule.send.percent <= MAX_PERCENT:

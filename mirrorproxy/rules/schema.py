@@ -147,6 +147,14 @@ class Rewrite(Struct, frozen=True, forbid_unknown_fields=True):
     unique: Declared | UnsetType = UNSET
 
 
+class Compare(Struct, frozen=True, forbid_unknown_fields=True):
+    """What of the target's answers is compared with production's, beside what always is."""
+
+    ignore: list[str] = []
+    headers: list[str] = []
+    probe: list[str] = []
+
+
 class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     """One rule; the first that matches decides. Either skip or send."""
 
@@ -155,6 +163,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     skip: bool = False
     send: Send | UnsetType = UNSET
     rewrite: Rewrite | UnsetType = UNSET
+    compare: Compare | bool | UnsetType = UNSET
 
 
 class When(Struct, frozen=True, forbid_unknown_fields=True):
@@ -231,6 +240,7 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True):
     unmatched: Literal["skip", "send"] = "skip"
     session: Session = field(default_factory=Session)
     logged_credentials: Literal["replace", "send"] = "replace"
+    compare: Compare | bool | UnsetType = UNSET
 
 
 class RuleFile(Struct, frozen=True, forbid_unknown_fields=True):

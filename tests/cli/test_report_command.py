@@ -11,6 +11,8 @@ import pytest
 from mirrorproxy import cli
 from mirrorproxy.outcome import Outcome, Production
 from mirrorproxy.replay.ledger import Ledger
+from mirrorproxy.report.comparison_file import encode
+from mirrorproxy.report.groups import Groups
 
 
 def worker(folder: Path, ids: range, *, ledger: bool = True, answered: int | None = None) -> str:
@@ -153,3 +155,29 @@ def test_the_same_worker_twice_is_a_mistake(tmp_path, capsys):
     out = worker(tmp_path / "a", range(3))
     assert cli.main(["report", "--ledger", out, f"{out}/"]) == 2
     assert "the same one twice" in capsys.readouterr().err
+
+
+def test_what_a_fleet_compared_is_added_up(tmp_path, capsys):
+    """A worker that compared nothing leaves the others' sum as it is."""
+    outs = [worker(tmp_path / name, range(3)) for name in "abc"]
+    for name in "ab":
+        groups = Groups()
+        group = groups.group("staging", None, "POST", "/orders")
+        for _ in range(2):
+            group.answers.add(is_astray=False)
+            group.add_status(201, 500, is_astray=False)
+        (tmp_path / name / "comparison.json").write_bytes(encode(groups))
+    cli.main(["report", "--ledger", *outs])
+    assert capsys.readouterr().out.endswith(
+        "differs     POST /orders: 100 % answered 500 where production answered 201 (4 of 4)\n"
+    )
+    cli.main(["report", "--json", "--ledger", *outs])
+    assert json.loads(capsys.readouterr().out)["comparison"]["answers"] == 4
+
+
+def test_a_comparison_that_is_none_is_a_mistake(tmp_path, capsys):
+    """Named; a part of the sum would say less than it seems to."""
+    out = worker(tmp_path / "a", range(3))
+    (tmp_path / "a" / "comparison.json").write_text("{}")
+    assert cli.main(["report", "--ledger", out]) == 2
+    assert "comparison.json: no comparison of a replay" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from server import exchange, write_capture
 from support.commands import Answer, Application, serving
 
 from mirrorproxy.cli import main
-from mirrorproxy.record import Credential
+from mirrorproxy.record import Credential, Response
 
 SEALED_PASSWORD = f'{{"user":{{"name":"ann"}},"password":"{{{fingerprint(9)}}}"}}'
 
@@ -89,6 +89,24 @@ def test_a_token_that_the_target_refuses_is_refreshed_once(replay, endpoint):
     ]  # fmt: skip
     assert (ledger["status"], ledger["resent"]) == ({"2xx": 2}, 1)
     assert ledger["token_requests"] == {"granted": 2}
+
+
+def test_a_request_that_is_sent_twice_to_tell_noise_has_its_token(replay, endpoint):
+    """It is the same request in all that it carries, and no shot of its own."""
+    numbers = iter(range(99))
+    application = Application(lambda _request: Answer(200, (), f"{next(numbers)}".encode()))
+    auth = f"[{{use: {{client_credentials: {{token_url: '{endpoint.url}', client_id: a}}}}}}]"
+    one = bearer(0)
+    one.response = Response(200, [("Content-Type", "application/json")], "-1", "utf8", 2)
+    with serving(application):
+        options = ("--target", application.url, "--noise-probe", "1")
+        status, ledger, _ = replay([one], auth, *options)
+    assert (status, ledger["answered"], ledger["probes"]) == (0, 1, {"answered": 1})
+    assert [request.header("Authorization") for request in application.requests] == [
+        "Bearer tok-all-1", "Bearer tok-all-1",
+    ]  # fmt: skip
+    (finding,) = ledger["comparison"]["findings"]
+    assert finding["text"] == "GET /: header content-type is missing in 100 % (1 of 1)"
 
 
 def test_a_target_that_always_refuses_is_not_asked_for_ever(replay, endpoint, target):

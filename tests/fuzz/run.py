@@ -20,7 +20,8 @@ CACHE = HERE.parents[1] / ".cache" / "fuzz"
 sys.path.insert(0, str(HERE))
 
 NAMES = (
-    "access_log", "bodies", "events", "gor", "har", "members", "record", "rules", "seal", "wire",
+    "access_log", "bodies", "compare", "events", "gor", "har", "members", "record", "rules", "seal",
+    "wire",
 )  # fmt: skip
 
 

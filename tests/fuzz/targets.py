@@ -26,7 +26,10 @@ from mirrorproxy.lambdas.trigger import UnknownEvent, encoded_object, works
 from mirrorproxy.members import MAX_DAMAGES, Damage, pack, read_batches
 from mirrorproxy.record import Exchange, Request
 from mirrorproxy.report import export_curl, export_gor, export_har
+from mirrorproxy.report.body_diff import compare_bodies
 from mirrorproxy.report.exported import Exported, NotExportedError
+from mirrorproxy.report.shapes import path_shape
+from mirrorproxy.report.structure import MAX_PATH, Walk
 from mirrorproxy.rules.bodies import Moment, rewritten
 from mirrorproxy.rules.coding import CannotRewriteError, plain_body
 from mirrorproxy.rules.jsonpath import find_texts, parse_path
@@ -257,6 +260,26 @@ def events(data: bytes) -> None:
     assert chunk_event(json.loads(encoded(chunk))) == chunk
 
 
+def compare(data: bytes) -> None:
+    """Two bodies are compared without an error; a body is like itself, and paths are printable."""
+    if not data:
+        return
+    kind = (_CONTENT_TYPES[data[0] % 8] or "").partition(";")[0]
+    one, _, other = data[1:].partition(b"\xff")
+    moments = (1_760_000_000.0, 1_770_000_000.0)
+    for production, target in ((one, other), (other, one)):
+        walk = Walk(None, None, moments)
+        compare_bodies(walk, kind, production, target)
+        for path in (*walk.differences, *walk.noise):
+            assert path.isprintable()
+            assert len(path) <= MAX_PATH + 8
+    if one:
+        same = Walk(None, None, moments)
+        compare_bodies(same, kind, one, one)
+        assert not same.differences
+    assert path_shape(data.decode("latin-1")).count("\n") <= data.count(b"\n")
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "access_log": access_log,
     "events": events,
@@ -268,4 +291,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "rules": rules,
     "bodies": bodies,
     "seal": seal,
+    "compare": compare,
 }

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from mirrorproxy.http1.client import Failure
 from mirrorproxy.outcome import Outcome
+from mirrorproxy.replay.answer import Listener
 from mirrorproxy.replay.engine import Engine
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.intake import Planned
@@ -67,6 +68,7 @@ class Range:
         limits: Mapping[str, Limits] | None = None,
         speed: float = 1.0,
         order: Order | None = None,
+        listener: Listener | None = None,
     ) -> None:
         self.now_s = 100.0
         self.ledger = Ledger()
@@ -88,6 +90,7 @@ class Range:
             load=self.loading.append,
             report=self.outcomes.append,
             wake=self._wake,
+            listener=listener,
         )
         self.knob = Knob(self.engine, lambda: self.now_s, self.engine.turn, stop=self.engine.stop)
 

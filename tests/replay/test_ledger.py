@@ -35,7 +35,7 @@ def test_the_json_is_what_was_agreed():
     assert made.to_json() == {
         "read": 12, "duplicates": 1, "skipped": {"rule": 1}, "selected": 10, "planned": 20,
         "answered": 17, "failed": {"reset": 1}, "shed": {"max_lag": 1}, "unsent": 1,
-        "unreadable": 0, "unordered": 0, "token_requests": {}, "resent": 0,
+        "unreadable": 0, "unordered": 0, "token_requests": {}, "resent": 0, "probes": {},
         "status": {"2xx": 15, "4xx": 3, "5xx": 2},
         "lag_ms": {"p50": 1.5, "p99": 1.5, "max": 1.5},
         "latency_ms": {"p50": None, "p90": None, "p99": None, "max": None},

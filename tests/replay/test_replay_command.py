@@ -153,7 +153,7 @@ def test_a_token_from_the_environment_takes_the_place_of_a_sealed_one(
     assert status == 0
     assert target.requests[0].header(b"authorization") == b"Bearer s3cr3t-of-staging"
     written = [path.read_text() for path in (tmp_path / "out").iterdir()]
-    assert len(written) == 2
+    assert len(written) == 3
     assert not any("s3cr3t" in text for text in (*written, err, json.dumps(ledger)))
 
 

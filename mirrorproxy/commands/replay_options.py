@@ -90,6 +90,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         choices=("session", "target", "off"),
         help="what a session's shots wait for: all before them, those of the same target, nothing",
     )
+    add("--no-correlate", action="store_true", help="send ids and tokens as production gave them")
     add("--max-lag", metavar="TIME", help="shed what is overdue by more (5s), never for none")
     add("--max-shots", metavar="N", help="end when each target was sent so many")
     add("--max-duration", metavar="TIME", help="end when it has sent for so long")
@@ -134,6 +135,7 @@ class Settings(NamedTuple):
     fail_on: list[Limit]
     run: str
     tls: ssl.SSLContext | None
+    correlates: bool = True
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -161,6 +163,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
         fail_on=parse_fail_on(args.fail_on),
         run=_run_name(args.run),
         tls=_tls(args.ca_file),
+        correlates=not args.no_correlate,
     )
 
 

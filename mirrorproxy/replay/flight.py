@@ -40,7 +40,8 @@ class Flight(Receiver):
     and is changed before sending only. retry_after: what a 429 or 503 says of when to
     come again, as received. Of its session, set by `order`:
     stream: its place is in; place: its number; began_us, ended_us: in
-    production; is_held: whether it waits there; freed_s: when that was over, 0 if it never was.
+    production; is_held: whether it waits there; is_following: whether it waits for an answer
+    that gives it a value; freed_s: when both were over, 0 if they never were.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Flight(Receiver):
         "ended_us",
         "freed_s",
         "head",
+        "is_following",
         "is_held",
         "is_loaded",
         "is_overdue",
@@ -88,6 +90,7 @@ class Flight(Receiver):
         self.began_us = 0
         self.ended_us = 0
         self.is_held = False
+        self.is_following = False
         self.freed_s = 0.0
 
     def on_head(self, head: ResponseHead) -> None:

@@ -21,6 +21,7 @@ from mirrorproxy.http1.pool import Pool
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.remembered import Remembered
 from mirrorproxy.replay.answer import Listener
+from mirrorproxy.replay.correlate import Correlator
 from mirrorproxy.replay.credentials import Credentials
 from mirrorproxy.replay.engine import Engine
 from mirrorproxy.replay.flight import Flight
@@ -52,7 +53,7 @@ class Runner:
     on_unreadable: hears of body objects that cannot be read. drain_s: how long
     answers are waited for after `stop`. credentials: fetches what shots want
     that is only known when they are sent. say: takes a line about each change
-    that back-off makes. listener: hears answers, see `Engine`.
+    that back-off makes. listener, correlator: see `Engine`.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Runner:
         credentials: Credentials | None = None,
         say: Callable[[str], None] = _say_nothing,
         listener: Listener | None = None,
+        correlator: Correlator | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._with_body = with_body
@@ -103,6 +105,7 @@ class Runner:
             wake=self._wake,
             delay_s=delay_s,
             listener=listener,
+            correlator=correlator,
         )
         self._late = LateSender(
             credentials, self.engine, ledger, self._request, clock_s=time.monotonic

@@ -1,0 +1,49 @@
+"""Correlation, as a replay is told to do it and tells of it.
+
+Owns whether it is done, and the lines about it. `replay.correlate` does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mirrorproxy.replay.correlate import Correlation
+
+_WORTH_SAYING = 0.01
+
+
+def correlation_of(*, is_wanted: bool) -> Correlation | None:
+    """Return the correlation of a replay, None where none is wanted."""
+    return Correlation() if is_wanted else None
+
+
+def correlation_json(correlation: Correlation | None) -> dict[str, object] | None:
+    """Return what ``--json`` says of it, None where there was none."""
+    return None if correlation is None else correlation.tally.to_json(correlation.store.expired)
+
+
+def correlation_lines(correlation: Correlation | None) -> Iterable[str]:
+    """Yield what is said of it at the end of a replay."""
+    if correlation is None:
+        return
+    tally = correlation.tally
+    parts = [
+        (tally.learned, "learned"),
+        (tally.shots, "shots changed"),
+        (tally.waited, "waited for an answer"),
+        (tally.gave_up, "waited for too long"),
+        (correlation.store.expired, "forgotten"),
+    ]
+    text = ", ".join(f"{count:,} {what}" for count, what in parts if count)
+    places = sorted(tally.replaced.items(), key=lambda item: (-item[1], item[0]))
+    if places:
+        text += f" ({', '.join(f'{place} {count:,}' for place, count in places)})"
+    if text:
+        yield f"{'correlation':<11} {text}"
+    without = tally.without_body
+    if without and without >= _WORTH_SAYING * tally.answers:
+        share = without / tally.answers
+        yield (
+            f"hint: {share:.0%} of the answers to writes ({without:,} of {tally.answers:,}) have no "
+            "recorded body to learn from; capture with --response-body"
+        )

@@ -1,0 +1,125 @@
+"""Links: the values in paths and URLs, each with what stands before it.
+
+Pure. Takes a path apart into segments and a query into pairs, for answers that point
+somewhere and for requests that go there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+from urllib.parse import unquote, unquote_plus
+
+from mirrorproxy.replay.affinity import (
+    NO_KEYS,
+    UNMISTAKABLE,
+    Keys,
+    Name,
+    collection,
+    is_unmistakable,
+    names,
+    used_keys,
+)
+
+MAX_PARTS: Final = 64
+"""Of a path or a query: what has more is none that a person wrote."""
+
+_ENDINGS: Final = (".json", ".xml", ".html", ".pdf", ".csv")
+
+
+class Part(NamedTuple):
+    """A value in a link.
+
+    label: where it stands, the same in two links of one shape. keys: it may be known by,
+    the best first. text: decoded. start, end: where it stands in the link, as it is written.
+    """
+
+    label: str
+    keys: Keys
+    text: str
+    start: int
+    end: int
+    is_query: bool
+
+
+def is_link(text: str) -> bool:
+    """Tell whether a text is a path or a URL, and nothing else."""
+    if text.startswith("/"):
+        return len(text) > 1 and " " not in text
+    return text.startswith(("http://", "https://")) and " " not in text
+
+
+def parts_of(link: str) -> Iterator[Part]:
+    """Yield the values in a link, in their order."""
+    start = _path_start(link)
+    end = link.find("#", start)
+    if end < 0:
+        end = len(link)
+    query = link.find("?", start, end)
+    path_end = end if query < 0 else query
+    segments = link[start:path_end].split("/")
+    if len(segments) <= MAX_PARTS:
+        yield from _segments(segments, start)
+    if query >= 0:
+        yield from _pairs(link[query + 1 : end], query + 1, collection(plain(segments)))
+
+
+def plain(segments: list[str]) -> list[str]:
+    """Return segments decoded."""
+    return [unquote(one) if "%" in one else one for one in segments]
+
+
+def segments_of(path: str) -> list[str]:
+    """Return the segments of a link's path, decoded."""
+    start = _path_start(path)
+    return plain(path[start:].partition("#")[0].partition("?")[0].split("/"))
+
+
+def _path_start(link: str) -> int:
+    if link.startswith("/"):
+        return 0
+    host = link.find("//")
+    at = link.find("/", host + 2)
+    return len(link) if at < 0 else at
+
+
+def _segments(segments: list[str], start: int) -> Iterator[Part]:
+    before: Name | None = None
+    count = len(segments)
+    for index, segment in enumerate(segments):
+        if segment:
+            text = unquote(segment) if "%" in segment else segment
+            length = len(segment)
+            for ending in _ENDINGS:
+                if index == count - 1 and text.endswith(ending):
+                    text, length = text[: -len(ending)], length - len(ending)
+                    break
+            keys = NO_KEYS if before is None else before.used
+            if is_unmistakable(text):
+                keys = (UNMISTAKABLE, *keys)
+            if keys and text:
+                yield Part(f"{index}/{count}", keys, text, start, start + length, False)
+            before = names[text]
+        start += len(segment) + 1
+
+
+def _pairs(query: str, start: int, about: Name | None) -> Iterator[Part]:
+    pairs = query.split("&")
+    if len(pairs) > MAX_PARTS:
+        return
+    for pair in pairs:
+        raw_name, _, raw = pair.partition("=")
+        at = start + len(raw_name) + 1
+        start += len(pair) + 1
+        if not raw:
+            continue
+        field = names[unquote_plus(raw_name).removesuffix("[]")]
+        texts = raw.split(",")
+        for text in texts:
+            decoded = unquote_plus(text) if "%" in text or "+" in text else text
+            keys = used_keys(field, about, is_listed=len(texts) > 1 or raw_name.endswith("[]"))
+            if is_unmistakable(decoded):
+                keys = (UNMISTAKABLE, *keys)
+            if keys and decoded:
+                yield Part(f"?{raw_name}", keys, decoded, at, at + len(text), True)
+            at += len(text) + 1

@@ -44,6 +44,6 @@ def correlation_lines(correlation: Correlation | None) -> Iterable[str]:
     if without and without >= _WORTH_SAYING * tally.answers:
         share = without / tally.answers
         yield (
-            f"hint: {share:.0%} of the answers to writes ({without:,} of {tally.answers:,}) have no "
-            "recorded body to learn from; capture with --response-body"
+            f"hint: {share:.0%} of the answers to writes ({without:,} of {tally.answers:,}) "
+            "have no recorded body to learn from; capture with --response-body"
         )

@@ -203,7 +203,7 @@ def _in_headers(headers: HeaderList, path: str) -> Iterator[Value]:
         if lower in _LINK_HEADERS:
             places.append(_path_of(text))
             yield from _in_link(LINK, (lower,), text, is_weak=False)
-        elif lower != "etag" and lower != "set-cookie" and _is_telling(lower):
+        elif lower not in ("etag", "set-cookie") and _is_telling(lower):
             value = _value(HEADER, (lower,), text, learned_keys(names[lower], None))
             if value is not None:
                 yield value

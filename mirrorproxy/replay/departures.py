@@ -2,7 +2,8 @@
 
 Owns the steps that may hold a shot back once its turn has come, in this order:
 its session (`take`), the answers that give it its values (`follow`), its body and its
-credential (`ready`), its target (`board`). What a step holds back goes on with the next step when it is let go.
+credential (`ready`), its target (`board`). What a step holds back goes on with the next
+step when it is let go.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ class Departures:
     """Sends what is due when nothing holds it back; see the module.
 
     limits: by target. ahead: where what leaves is no longer counted. order: of
-    sessions, None to keep none. correlator: None where nothing is learned. clock_s: monotonic. send: puts a flight on its
-    way, with a time-out in seconds. shed: takes one that will not be sent, with
-    the reason, and tells `gone` of it.
+    sessions, None to keep none. correlator: None where nothing is learned. clock_s:
+    monotonic. send: puts a flight on its way, with a time-out in seconds. shed: takes
+    one that will not be sent, with the reason, and tells `gone` of it.
     """
 
     def __init__(

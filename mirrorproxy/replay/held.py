@@ -14,7 +14,10 @@ _SPARE = 64
 
 
 class Held:
-    """The flights of one target that their session, or an answer that they need, holds back. count: how many there are."""
+    """The flights of one target that their session holds back, or an answer that they need.
+
+    count: how many there are.
+    """
 
     def __init__(self) -> None:
         self._line: deque[Flight] = deque()
@@ -26,7 +29,7 @@ class Held:
         self.count += 1
 
     def left(self) -> None:
-        """Take note that one of the flights is not held any more (`flight.is_held`, `is_following`)."""
+        """Take note that one of the flights is not held any more, as the flight itself says."""
         self.count -= 1
         if len(self._line) > 2 * self.count + _SPARE:
             self._line = deque(self.all())

@@ -67,7 +67,7 @@ class Reference(NamedTuple):
     """A value in a shot.
 
     part: PATH and so on. name: of the header, or of what it stands under, for people.
-    keys: that it may be known by, the best first. index: of the header. start, end: where
+    keys: that it may be known by, the best first. line: of the header. start, end: where
     it stands in its part. put: writes another value for that place, None if it cannot
     stand there.
     """
@@ -76,7 +76,7 @@ class Reference(NamedTuple):
     name: str
     keys: Keys
     text: str
-    index: int
+    line: int
     start: int
     end: int
     put: Callable[[str], str | None]
@@ -351,9 +351,9 @@ def changed(shot: Shot, changes: Sequence[Change]) -> Shot:
         else:
             if headers is shot.headers:
                 headers = list(headers)
-            name, value = headers[reference.index]
+            name, value = headers[reference.line]
             value = value[: reference.start] + change.written + value[reference.end :]
-            headers[reference.index] = (name, value)
+            headers[reference.line] = (name, value)
     body, length = shot.body, shot.body_length
     if in_body:
         plain = plain_of(shot)

@@ -244,7 +244,7 @@ def memory(count: int, say: Say) -> Section:
                     f"after {ledger.answered:,}",
                     {
                         "learned": Spread.of([correlation.tally.learned]),
-                        "held": Spread.of([correlation.store.count]),
+                        "held": Spread.of([correlation.limits.count]),
                         "peak RSS": Spread.of([peak]),
                     },
                     is_ours=True,
@@ -270,7 +270,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3, help="of each in turn (default: 3)")
     parser.add_argument("--shots", type=int, default=20_000, help="in the capture (default: 20000)")
-    parser.add_argument("--exchanges", type=int, default=100_000, help="for memory (default: 100000)")
+    parser.add_argument(
+        "--exchanges", type=int, default=100_000, help="for memory (default: 100000)"
+    )
     options = parser.parse_args()
     print(tables.text(sending(options.shots, options.rounds, print)))
     print(tables.text(memory(options.exchanges, print)))

@@ -41,7 +41,7 @@ class Orders:
         segments = path.split(b"/")
         if method == b"POST":
             self._last += 1
-            line = b"Location: /orders/%d\r\nETag: \"v%d\"\r\n" % (self._last, self._last)
+            line = b'Location: /orders/%d\r\nETag: "v%d"\r\n' % (self._last, self._last)
             return 201, line, order(self._last)
         return 200, b"", order(int(segments[2].partition(b"?")[0]))
 

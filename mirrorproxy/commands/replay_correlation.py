@@ -19,7 +19,7 @@ def correlation_of(*, is_wanted: bool) -> Correlation | None:
 
 def correlation_json(correlation: Correlation | None) -> dict[str, object] | None:
     """Return what ``--json`` says of it, None where there was none."""
-    return None if correlation is None else correlation.tally.to_json(correlation.store.expired)
+    return None if correlation is None else correlation.to_json()
 
 
 def correlation_lines(correlation: Correlation | None) -> Iterable[str]:
@@ -32,7 +32,7 @@ def correlation_lines(correlation: Correlation | None) -> Iterable[str]:
         (tally.shots, "shots changed"),
         (tally.waited, "waited for an answer"),
         (tally.gave_up, "waited for too long"),
-        (correlation.store.expired, "forgotten"),
+        (correlation.limits.expired, "forgotten"),
     ]
     text = ", ".join(f"{count:,} {what}" for count, what in parts if count)
     places = sorted(tally.replaced.items(), key=lambda item: (-item[1], item[0]))
@@ -41,9 +41,9 @@ def correlation_lines(correlation: Correlation | None) -> Iterable[str]:
     if text:
         yield f"{'correlation':<11} {text}"
     without = tally.without_body
-    if without and without >= _WORTH_SAYING * tally.answers:
-        share = without / tally.answers
+    if without and without >= _WORTH_SAYING * tally.writes:
+        share = without / tally.writes
         yield (
-            f"hint: {share:.0%} of the answers to writes ({without:,} of {tally.answers:,}) "
+            f"hint: {share:.0%} of the answers to writes ({without:,} of {tally.writes:,}) "
             "have no recorded body to learn from; capture with --response-body"
         )

@@ -1,20 +1,23 @@
 """The values in an answer that may come again in later requests.
 
 Pure. Finds them in production's answer as it was recorded, and then in the target's at
-the very same place: a value without its counterpart teaches nothing.
+the very same place: a value without its counterpart teaches nothing. This runs for
+every answer: most values are passed over by their names alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
+from mirrorproxy.codec import MalformedRecord, body_of
 from mirrorproxy.headers import first
 from mirrorproxy.marks import PATTERN
-from mirrorproxy.record import HeaderList
+from mirrorproxy.record import HeaderList, Response
+from mirrorproxy.remembered import Remembered
 from mirrorproxy.replay.affinity import (
+    MIN_OPAQUE,
     NO_KEYS,
     UNMISTAKABLE,
     Keys,
@@ -33,7 +36,8 @@ from mirrorproxy.rules.coding import CannotRewriteError, media_type, plain_body
 MAX_VALUES: Final = 1_000
 MAX_DEPTH: Final = 64
 MAX_TEXT: Final = 4_096
-"""Of one answer so many values, so deep, of so many characters."""
+_MAX_ID: Final = 256
+"""Of one answer so many values, so deep, of so many characters; of ids that look like none."""
 
 Step = str | tuple[int, int]
 """Into an object by name; into an array by (index, how many it has)."""
@@ -42,9 +46,9 @@ JSON, LINK, ETAG, COOKIE, HEADER, FIELD, TEXT = (
     "json", "location", "etag", "cookie", "header", "field", "text",
 )  # fmt: skip
 
-_LINK_HEADERS = ("location", "content-location")
 _TELLING = ("token", "csrf", "xsrf", "session", "auth")
 _FORM: Final = "application/x-www-form-urlencoded"
+_NOT_READ: Final = object()
 
 _decoded = msgspec.json.Decoder().decode
 
@@ -66,53 +70,71 @@ class Value:
         steps: tuple[Step, ...],
         keys: Keys,
         text: str,
-        *,
+        is_weak: bool,
         label: str = "",
-        is_weak: bool = False,
-        around: tuple[str, str] = ("", ""),
+        before: str = "",
+        after: str = "",
     ) -> None:
         self.part = part
         self.steps = steps
         self.keys = keys
         self.text = text
-        self.label = label
         self.is_weak = is_weak
-        self.before, self.after = around
+        self.label = label
+        self.before = before
+        self.after = after
 
-    @property
-    def place(self) -> str:
-        """Where it stands, for people; holds names, never values."""
-        if self.part == JSON:
-            steps = [f".{one}" if isinstance(one, str) else f"[{one[0]}]" for one in self.steps]
-            return f"json ${''.join(steps)}"
-        return " ".join([self.part, *(one for one in self.steps if isinstance(one, str))])
+
+def _place(where: tuple[str, tuple[Step, ...]]) -> str:
+    part, steps = where
+    if part == JSON:
+        texts = [f".{one}" if isinstance(one, str) else f"[{one[0]}]" for one in steps]
+        return f"json ${''.join(texts)}"
+    return " ".join([part, *(one for one in steps if isinstance(one, str))])
+
+
+places = Remembered(_place)
+"""Where a value of a part and steps stands, for people; holds names, never values."""
 
 
 class Body:
     """An answer's body and headers, read when they are asked for."""
 
-    def __init__(self, headers: HeaderList, body: bytes) -> None:
+    def __init__(self, headers: HeaderList, body: str | bytes) -> None:
         self.headers = headers
         self.media = media_type(first(headers, "content-type"))
-        try:
-            self.plain = plain_body(body, first(headers, "content-encoding"))
-        except CannotRewriteError:
-            self.plain = b""
-        self._document: object = None
-        self._is_read = False
+        self._body = body
+        self._document: object = _NOT_READ
         self._fields: dict[str, str] | None = None
+
+    @property
+    def plain(self) -> bytes:
+        """The body without its coding, b"" where that cannot be undone."""
+        body = self._body.encode() if isinstance(self._body, str) else self._body
+        try:
+            return plain_body(body, first(self.headers, "content-encoding"))
+        except CannotRewriteError:
+            return b""
 
     @property
     def document(self) -> object:
         """The body as JSON, None if it is none."""
-        if not self._is_read:
-            self._is_read = True
-            if self.plain and is_json(self.plain, self.media):
+        if self._document is _NOT_READ:
+            self._document = None
+            if self._body and (
+                "json" in self.media or (self.media in ("", "text/plain") and self._is_braced())
+            ):
+                body = self._body
+                if not isinstance(body, str):
+                    body = self.plain
                 try:
-                    self._document = _decoded(self.plain)
+                    self._document = _decoded(body)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                     self._document = None
         return self._document
+
+    def _is_braced(self) -> bool:
+        return is_json(self.plain, self.media)
 
     @property
     def fields(self) -> dict[str, str]:
@@ -129,7 +151,7 @@ class Body:
     @property
     def text(self) -> str:
         """The body if it is one word of text, "" if it is not."""
-        if self.media != "text/plain" or len(self.plain) > MAX_TEXT:
+        if self.media != "text/plain" or len(self._body) > MAX_TEXT:
             return ""
         text = self.plain.decode("utf-8", "replace").strip()
         return "" if " " in text or text[:1] in ("{", "[") else text
@@ -153,14 +175,16 @@ class Body:
             found = self.document
             for step in steps:
                 if isinstance(step, str):
-                    if not isinstance(found, dict) or step not in found:
+                    if not isinstance(found, dict):
                         return None
-                    found = found[step]
+                    found = found.get(step)
                 else:
                     if not isinstance(found, list) or len(found) != step[1]:
                         return None
                     found = found[step[0]]
-            return _scalar(found)
+            if isinstance(found, str):
+                return found
+            return str(found) if type(found) is int else None
         if part == TEXT:
             return self.text or None
         name = steps[0]
@@ -173,53 +197,81 @@ class Body:
         return etag_of(text) if part == ETAG and text is not None else text
 
 
-def values_of(headers: HeaderList, body: bytes, method: str, path: str) -> list[Value]:
+def values_of(response: Response, method: str, path: str) -> list[Value]:
     """Return the values of production's answer to a request with this method and path."""
-    found = list(_in_headers(headers, path))
-    answer = Body(headers, body)
+    found: list[Value] = []
+    tag, places_of_it = "", [path.partition("?")[0]]
+    for name, text in response.headers:
+        kind = _header_kinds[name]
+        if kind == "":
+            continue
+        if kind == ETAG:
+            tag = etag_of(text)
+        elif kind == LINK:
+            places_of_it.append(_path_of(text))
+            _add_link(found, LINK, (name.lower(),), text, is_weak=False)
+        elif kind == HEADER:
+            lower = name.lower()
+            _add(found, HEADER, (lower,), text, learned_keys(names[lower], None), is_weak=False)
+        else:
+            for cookie, value in cookies_of([(name, text)]).items():
+                _add(found, COOKIE, (cookie,), value, (f"cookie {cookie}",), is_weak=False)
+    if response.body:
+        _of_body(found, response, method, path, places_of_it)
+    if tag:
+        keys = [f"etag {place}" for place in places_of_it if place]
+        if len(tag) >= 8:
+            keys.append("etag")
+        found.append(Value(ETAG, ("etag",), tuple(keys), tag, False))
+    return found
+
+
+def _of_body(
+    found: list[Value], response: Response, method: str, path: str, places_of_it: list[str]
+) -> None:
+    body: str | bytes | None = response.body
+    if response.body_encoding == "base64":
+        try:
+            body = body_of(response)
+        except MalformedRecord:
+            return
+    answer = Body(response.headers, body or b"")
     segments = segments_of(path)
     about = collection(segments)
     document = answer.document
     if isinstance(document, (dict, list)):
-        has_one = bool(segments) and is_value(segments[-1])
+        has_one = is_value(segments[-1])
         walk = _Walk(found, segments, is_list=method == "GET" and not has_one)
-        walk.into(document, (), about, is_weak=False)
+        walk.into(document, (), about, False)
+        made = document.get("id") if isinstance(document, dict) else None
+        if method == "POST" and isinstance(made, (str, int)):
+            places_of_it.append(f"{places_of_it[0]}/{made}")
     elif answer.fields:
         for name, text in answer.fields.items():
-            field = names[name.rpartition("/")[2].lstrip("@")]
-            if (value := _value(FIELD, (name,), text, learned_keys(field, about))) is not None:
-                found.append(value)
+            steps = name.partition("#")[0].split("/")
+            inside = names[steps[-2]] if len(steps) > 1 else about
+            field = names[steps[-1].lstrip("@")]
+            _add(found, FIELD, (name,), text, learned_keys(field, inside), is_weak="#" in name)
     elif answer.text:
-        keys = NO_KEYS if about is None or not answer.text.isdigit() else about.keys
-        if (value := _value(TEXT, (), answer.text, keys)) is not None:
-            found.append(value)
-    return found[:MAX_VALUES]
+        text = answer.text
+        keys = NO_KEYS if about is None or not text.isdigit() else about.keys
+        _add(found, TEXT, (), text, keys, is_weak=False)
 
 
-def _in_headers(headers: HeaderList, path: str) -> Iterator[Value]:
-    places: list[str] = [path.partition("?")[0]]
-    for name, text in headers:
-        lower = name.lower()
-        if lower in _LINK_HEADERS:
-            places.append(_path_of(text))
-            yield from _in_link(LINK, (lower,), text, is_weak=False)
-        elif lower not in ("etag", "set-cookie") and _is_telling(lower):
-            value = _value(HEADER, (lower,), text, learned_keys(names[lower], None))
-            if value is not None:
-                yield value
-    for name, text in cookies_of(headers).items():
-        value = _value(COOKIE, (name,), text, (f"cookie {name}",))
-        if value is not None:
-            yield value
-    tag = first(headers, "etag")
-    if tag is not None:
-        text = etag_of(tag)
-        keys = [f"etag {place}" for place in places if place]
-        yield Value(ETAG, ("etag",), (*keys, "etag") if len(text) >= 8 else tuple(keys), text)
+def _header_kind(name: str) -> str:
+    """Return what a header of an answer may hold, "" for nothing that comes again."""
+    lower = name.lower()
+    if lower == "set-cookie":
+        return COOKIE
+    if lower == "etag":
+        return ETAG
+    if lower in ("location", "content-location"):
+        return LINK
+    is_telling = any(word in lower for word in _TELLING) or names[lower].is_id
+    return HEADER if is_telling else ""
 
 
-def _is_telling(lower: str) -> bool:
-    return any(word in lower for word in _TELLING) or names[lower].is_id
+_header_kinds = Remembered(_header_kind)
 
 
 def _path_of(link: str) -> str:
@@ -229,16 +281,42 @@ def _path_of(link: str) -> str:
     return link.partition("#")[0].partition("?")[0]
 
 
-def _in_link(part: str, steps: tuple[Step, ...], text: str, *, is_weak: bool) -> Iterator[Value]:
+def _add_link(
+    found: list[Value], part: str, steps: tuple[Step, ...], text: str, *, is_weak: bool
+) -> None:
     for one in parts_of(text):
         keys = one.keys
-        if UNMISTAKABLE not in keys:
+        if keys[0] != UNMISTAKABLE:
             # Looked up by what ends alike too; learned by its own name alone.
             keys = keys[:1]
-        mark = PATTERN.search(one.text)
-        if mark is not None:
+        if PATTERN.search(one.text) is not None:
             keys = (UNMISTAKABLE, *keys)
-        yield Value(part, steps, keys, one.text, label=one.label, is_weak=is_weak)
+        found.append(Value(part, steps, keys, one.text, is_weak, one.label))
+
+
+def _add(
+    found: list[Value],
+    part: str,
+    steps: tuple[Step, ...],
+    text: str,
+    keys: Keys,
+    *,
+    is_weak: bool,
+) -> None:
+    """Add a value if it can be known again: by its keys, by itself, or by its mark."""
+    if not text:
+        return
+    if "{h1:" in text:
+        marks = list(PATTERN.finditer(text))
+        if len(marks) == 1:
+            start, end = marks[0].span()
+            keys = (UNMISTAKABLE, *keys)
+            value = Value(part, steps, keys, marks[0][0], is_weak, "", text[:start], text[end:])
+            found.append(value)
+    elif is_unmistakable(text):
+        found.append(Value(part, steps, (UNMISTAKABLE, *keys), text, is_weak))
+    elif keys and len(text) <= _MAX_ID:
+        found.append(Value(part, steps, keys, text, is_weak))
 
 
 class _Walk:
@@ -250,100 +328,79 @@ class _Walk:
         self._is_list = is_list
 
     def into(
-        self, node: object, steps: tuple[Step, ...], container: Name | None, *, is_weak: bool
+        self, node: object, steps: tuple[Step, ...], container: Name | None, is_weak: bool
     ) -> None:
+        """Find those of an object or array, which is in, or about, a container."""
         if len(steps) > MAX_DEPTH or len(self._found) >= MAX_VALUES:
             return
         if isinstance(node, dict):
             for name, child in node.items():
-                if isinstance(child, (dict, list)):
-                    if child:
-                        field = names[name]
-                        inner = container if self._is_envelope(field, steps) else field
-                        self.into(child, (*steps, name), inner, is_weak=is_weak)
-                elif isinstance(child, str) or type(child) is int:
-                    self._scalar(names[name], child, (*steps, name), container, is_weak)
+                if isinstance(child, str):
+                    field = names[name]
+                    if field.is_id or len(child) >= MIN_OPAQUE or child[:1] == "/":
+                        self._string(field, name, child, steps, container, is_weak)
+                elif type(child) is int:
+                    field = names[name]
+                    if field.is_id:
+                        text = str(child)
+                        keys = self._keys(field, container, text)
+                        if keys:
+                            self._found.append(Value(JSON, (*steps, name), keys, text, is_weak))
+                elif child and isinstance(child, (dict, list)):
+                    field = names[name]
+                    inner = container if self._is_envelope(field, steps) else field
+                    self.into(child, (*steps, name), inner, is_weak)
         elif isinstance(node, list):
             count = len(node)
             weak = is_weak or count > 1
             for index, child in enumerate(node):
-                place = (*steps, (index, count))
                 if isinstance(child, (dict, list)):
-                    self.into(child, place, container, is_weak=weak)
-                elif (isinstance(child, str) or type(child) is int) and container is not None:
-                    self._scalar(container, child, place, container, weak)
+                    self.into(child, (*steps, (index, count)), container, weak)
+                elif container is not None and container.is_id:
+                    if isinstance(child, str):
+                        place: tuple[Step, ...] = (*steps, (index, count))
+                        _add(self._found, JSON, place, child, container.keys, is_weak=weak)
+                    elif type(child) is int:
+                        place = (*steps, (index, count))
+                        self._found.append(Value(JSON, place, container.keys, str(child), weak))
 
     def _is_envelope(self, field: Name, steps: tuple[Step, ...]) -> bool:
         # `items` of a collection are what the path says; those of one order are order items.
         return field.is_envelope or (self._is_list and not steps and field.subject == "item")
 
-    def _scalar(
+    def _string(
         self,
         field: Name,
-        node: str | int,
+        name: str,
+        text: str,
         steps: tuple[Step, ...],
         container: Name | None,
         is_weak: bool,
     ) -> None:
-        if type(node) is int:
-            keys = learned_keys(field, container)
-            if keys:
-                text = str(node)
-                self._found.append(
-                    Value(JSON, steps, (*keys, *self._of_path(field, text)), text, is_weak=is_weak)
-                )
+        if len(text) > MAX_TEXT or not text or " " in text:
+            # Marks stand behind a word and a space, ids do not hold any.
+            if "{h1:" in text and len(text) <= MAX_TEXT:
+                _add(self._found, JSON, (*steps, name), text, NO_KEYS, is_weak=is_weak)
             return
-        assert isinstance(node, str)  # noqa: S101 - see the callers
-        if not node or len(node) > MAX_TEXT:
+        if is_link(text):
+            _add_link(self._found, JSON, (*steps, name), text, is_weak=is_weak)
             return
-        if is_link(node):
-            self._found += _in_link(JSON, steps, node, is_weak=is_weak)
-            return
-        keys = learned_keys(field, container)
-        if keys:
-            keys = (*keys, *self._of_path(field, node))
-        value = _value(JSON, steps, node, keys, is_weak=is_weak)
-        if value is not None:
-            self._found.append(value)
+        keys = self._keys(field, container, text) if field.is_id else NO_KEYS
+        _add(self._found, JSON, (*steps, name), text, keys, is_weak=is_weak)
 
-    def _of_path(self, field: Name, text: str) -> Keys:
-        """Return what the path calls the thing whose id this is, if it names it."""
-        if not field.subject and text in self._segments[1:]:
-            before = self._segments[self._segments.index(text, 1) - 1]
-            return names[before].keys
-        return NO_KEYS
-
-
-def _value(
-    part: str, steps: tuple[Step, ...], text: str, keys: Keys, *, is_weak: bool = False
-) -> Value | None:
-    """Return a value if it can be known again: by its keys, by itself, or by its mark."""
-    if not text:
-        return None
-    if "{h1:" in text:
-        marks = list(PATTERN.finditer(text))
-        if len(marks) != 1:
-            return None
-        mark = marks[0]
-        return Value(
-            part,
-            steps,
-            (UNMISTAKABLE, *keys),
-            mark[0],
-            is_weak=is_weak,
-            around=(text[: mark.start()], text[mark.end() :]),
-        )
-    if is_unmistakable(text):
-        return Value(part, steps, (UNMISTAKABLE, *keys), text, is_weak=is_weak)
-    if not keys or len(text) > 256:
-        return None
-    return Value(part, steps, keys, text, is_weak=is_weak)
-
-
-def _scalar(node: object) -> str | None:
-    if isinstance(node, str):
-        return node
-    return str(node) if type(node) is int else None
+    def _keys(self, field: Name, container: Name | None, text: str) -> Keys:
+        """Return the keys of an id; what the path calls the thing that has it is one, too."""
+        if field.subject:
+            return field.keys
+        keys = NO_KEYS if container is None else container.keys
+        segments = self._segments
+        if text in segments:
+            at = segments.index(text)
+            if at > 0:
+                before = names[segments[at - 1]].keys
+                if before != keys:
+                    return (*keys, *before)
+        return keys
 
 
 def cookies_of(headers: HeaderList) -> dict[str, str]:

@@ -1,15 +1,15 @@
 """What is about to be learned: shots wait for the answers that give them their values.
 
-Pure. Holds, by value and key, the flights whose recorded answers gave it, from planning
-until they end. A shot that refers to such a value waits exactly when production had
-ended that answer before the shot began, whatever its session: the rule of `order`,
+Pure. Holds, by value and key, the flight whose recorded answer gave it first, from
+planning until it ends. A shot that refers to such a value waits exactly when production
+had ended that answer before the shot began, whatever its session: the rule of `order`,
 across sessions. Who is waited for was planned before, so nobody waits in a circle.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from mirrorproxy.replay.affinity import Keys
@@ -20,29 +20,78 @@ from mirrorproxy.replay.order import SKEW_US
 MAX_WAIT_S: Final = 10.0
 """How long a shot waits where no limit of its target ends it before."""
 
-MAX_PRODUCERS: Final = 64
-"""So many open answers are known that give one value; a list that all read tells nothing."""
-
-Given = tuple[str, str, str]
-"""A view, a key and a value."""
+_Giver = tuple[Keys, Flight]
 
 
-class Awaited:
-    """Tells which shots wait for answers; see the module.
+class Coming:
+    """What answers on their way will give, for one target or copy.
 
-    tokens: of what is about to be learned, as in `learned.Store`. freed: those that
-    waited and need not any more, to be taken from here. waiting: how many wait.
+    givers: by production's value. fragments: see `learned.Memory`.
     """
 
     def __init__(self) -> None:
-        self._givers: dict[Given, list[Flight]] = {}
-        self._given: dict[Flight, list[Given]] = {}
-        self._places: dict[Flight, int] = {}
+        self.givers: dict[str, list[_Giver]] = {}
+        self.fragments: dict[str, int] = {}
+
+    def expect(self, flight: Flight, text: str, keys: Keys) -> bool:
+        """Take that a planned flight will give a value; return False if another does before."""
+        givers = self.givers.get(text)
+        if givers is None:
+            self.givers[text] = [(keys, flight)]
+            token = token_of(text)
+            if token != text:
+                self.fragments[token] = self.fragments.get(token, 0) + 1
+            return True
+        for others, _ in givers:
+            for key in keys:
+                if key in others:
+                    return False
+        givers.append((keys, flight))
+        return True
+
+    def drop(self, flight: Flight, text: str) -> None:
+        """Take that a flight gives a value no more, as it has ended."""
+        givers = self.givers.get(text)
+        if givers is None:
+            return
+        left = [one for one in givers if one[1] is not flight]
+        if left:
+            self.givers[text] = left
+            return
+        del self.givers[text]
+        token = token_of(text)
+        if token != text:
+            self.fragments[token] -= 1
+            if not self.fragments[token]:
+                del self.fragments[token]
+
+    def giver(self, flight: Flight, text: str, keys: Keys) -> Flight | None:
+        """Return whose answer a flight has to wait for to get a value, None if nobody's."""
+        for given, giver in self.givers.get(text, ()):
+            for key in keys:
+                if key in given:
+                    return giver if _had_ended(giver, flight) else None
+        return None
+
+
+def _had_ended(giver: Flight, flight: Flight) -> bool:
+    if giver.number >= flight.number:
+        return False
+    other, shot = giver.shot, flight.shot
+    skew_us = 0 if other.machine == shot.machine else SKEW_US
+    return other.started_us + other.duration_us <= shot.started_us + skew_us
+
+
+class Awaited:
+    """The flights that wait for others' answers; see the module.
+
+    freed: those that waited and need not any more, to be taken from here.
+    """
+
+    def __init__(self) -> None:
         self._waits_for: dict[Flight, set[Flight]] = {}
         self._waited_for: dict[Flight, list[Flight]] = {}
         self._since_s: dict[Flight, float] = {}
-        self._planned = 0
-        self.tokens: dict[str, int] = {}
         self.freed: deque[Flight] = deque()
 
     @property
@@ -50,92 +99,34 @@ class Awaited:
         """How many shots wait."""
         return len(self._waits_for)
 
-    def expect(self, flight: Flight, view: str, values: Sequence[tuple[Keys, str]]) -> None:
-        """Take what the answer to a planned flight will give; flights come in captured order."""
-        given: list[Given] = []
-        for keys, text in values:
-            for key in keys:
-                one = (view, key, text)
-                givers = self._givers.get(one)
-                if givers is None:
-                    self._givers[one] = [flight]
-                elif len(givers) < MAX_PRODUCERS and givers[-1] is not flight:
-                    givers.append(flight)
-                else:
-                    continue
-                given.append(one)
-                token = token_of(text)
-                self.tokens[token] = self.tokens.get(token, 0) + 1
-        self._given[flight] = given
-
-    def number(self, flight: Flight) -> None:
-        """Take note of the order in which flights are planned."""
-        self._planned += 1
-        self._places[flight] = self._planned
-
-    def enter(
-        self, flight: Flight, view: str, wanted: Sequence[tuple[Keys, str]], now_s: float
-    ) -> bool:
-        """Tell whether a shot has to wait for an answer that gives what it refers to."""
-        shot = flight.shot
-        place = self._places.get(flight, 0)
-        givers: set[Flight] = set()
-        for keys, text in wanted:
-            for key in keys:
-                for giver in self._givers.get((view, key, text), ()):
-                    if giver is not flight and self._places[giver] < place:
-                        other = giver.shot
-                        skew_us = 0 if other.machine == shot.machine else SKEW_US
-                        if other.started_us + other.duration_us <= shot.started_us + skew_us:
-                            givers.add(giver)
-        if not givers:
-            return False
-        self._waits_for[flight] = givers
+    def enter(self, flight: Flight, givers: Iterable[Flight], now_s: float) -> None:
+        """Take a flight that waits for the ends of others."""
+        waits_for = self._waits_for[flight] = set(givers)
         self._since_s[flight] = now_s
-        for giver in givers:
+        for giver in waits_for:
             self._waited_for.setdefault(giver, []).append(flight)
-        return True
-
-    def is_waiting(self, flight: Flight) -> bool:
-        """Tell whether a flight waits here."""
-        return flight in self._waits_for
 
     def ended(self, flight: Flight) -> None:
-        """Take the end of a flight, sent or not: it gives nothing more, and waits no more."""
-        self._places.pop(flight, None)
-        for one in self._given.pop(flight, ()):
-            givers = self._givers[one]
-            givers.remove(flight)
-            if not givers:
-                del self._givers[one]
-            token = token_of(one[2])
-            left = self.tokens[token] - 1
-            if left:
-                self.tokens[token] = left
-            else:
-                del self.tokens[token]
-        self._leave(flight)
+        """Take the end of a flight, sent or not: nobody waits for it, and it waits no more."""
+        if flight in self._waits_for:
+            self._leave(flight)
+        if not self._waited_for:
+            return
         for other in self._waited_for.pop(flight, ()):
-            waits_for = self._waits_for.get(other)
-            if waits_for is not None:
-                waits_for.discard(flight)
-                if not waits_for:
-                    self._leave(other)
-                    self.freed.append(other)
+            waits_for = self._waits_for[other]
+            waits_for.discard(flight)
+            if not waits_for:
+                self._leave(other)
+                self.freed.append(other)
 
     def overdue(self, now_s: float) -> Flight | None:
         """Return a flight that has waited for too long, and does not any more; None if none."""
         # In the order of their coming: the first has waited longest.
-        for flight, since_s in self._since_s.items():
-            if now_s - since_s > MAX_WAIT_S:
-                self._leave(flight)
-                return flight
+        flight = next(iter(self._since_s), None)
+        if flight is None or now_s - self._since_s[flight] <= MAX_WAIT_S:
             return None
-        return None
-
-    def all(self) -> list[Flight]:
-        """Return what waits, first come first."""
-        return list(self._since_s)
+        self._leave(flight)
+        return flight
 
     def clear(self) -> None:
         """Forget all that waits: nothing more will be sent."""
@@ -145,8 +136,10 @@ class Awaited:
         self.freed.clear()
 
     def _leave(self, flight: Flight) -> None:
-        for giver in self._waits_for.pop(flight, ()):
+        for giver in self._waits_for.pop(flight):
             others = self._waited_for.get(giver)
-            if others is not None and flight in others:
+            if others is not None:
                 others.remove(flight)
-        self._since_s.pop(flight, None)
+                if not others:
+                    del self._waited_for[giver]
+        del self._since_s[flight]

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
-from mirrorproxy.codec import MalformedRecord, body_of
 from mirrorproxy.marks import PATTERN, is_sealed
-from mirrorproxy.replay.affinity import UNMISTAKABLE, Keys
+from mirrorproxy.replay.affinity import UNMISTAKABLE
 from mirrorproxy.replay.answer import Answer
-from mirrorproxy.replay.answered_values import Body, Value, values_of
-from mirrorproxy.replay.awaited import Awaited
+from mirrorproxy.replay.answered_values import Body, Step, Value, places, values_of
+from mirrorproxy.replay.awaited import Awaited, Coming
 from mirrorproxy.replay.flight import Flight, write_head
-from mirrorproxy.replay.learned import Learned, Store
+from mirrorproxy.replay.learned import Learned, Limits, Memory
 from mirrorproxy.replay.references import (
     Change,
     Reference,
@@ -32,35 +31,16 @@ from mirrorproxy.rules.unseal import fill_marks
 from mirrorproxy.shot import Shot
 
 _VALUE_BYTES: Final = 240
+_READS: Final = ("GET", "HEAD", "OPTIONS")
 UNSENDABLE: Final = "unsendable"
 
 
-class Correlator(Protocol):
-    """What an engine asks; see `Correlation`."""
-
-    awaited: Awaited
-
-    def planned(self, flight: Flight) -> int:
-        """Take a planned flight; return what is kept for it, in bytes."""
-
-    def waits(self, flight: Flight, now_s: float) -> bool:
-        """Tell whether a flight whose turn has come waits for another's answer."""
-
-    def overdue(self, now_s: float) -> Flight | None:
-        """Return a flight that waited for too long and is to go on; None if there is none."""
-
-    def departing(self, flight: Flight) -> str | None:
-        """Put what was learned into a flight; return why it cannot be sent, None if it can."""
-
-    def answered(self, flight: Flight) -> None:
-        """Learn from a flight that was answered."""
-
-    def ended(self, flight: Flight) -> None:
-        """Forget what was kept for a flight that has ended."""
-
-
 class Tally:
-    """What correlation did. replaced: by place; marks: of those that were sealed."""
+    """What correlation did. replaced: by place, "sealed" for marks.
+
+    writes, without_body: answers to what may have made something, and how many of them
+    have no recorded body.
+    """
 
     def __init__(self) -> None:
         self.learned = 0
@@ -68,24 +48,19 @@ class Tally:
         self.shots = 0
         self.waited = 0
         self.gave_up = 0
-        self.answers = 0
+        self.writes = 0
         self.without_body = 0
-
-    def to_json(self, expired: int) -> dict[str, object]:
-        """Return the counts. expired: pairs that made room for others."""
-        return {
-            "learned": self.learned,
-            "replaced": dict(self.replaced),
-            "shots": self.shots,
-            "waited": self.waited,
-            "gave_up": self.gave_up,
-            "expired": expired,
-            "writes": self.answers,
-            "writes_without_body": self.without_body,
-        }
 
 
 Told = Callable[[Flight, Reference, Learned], None]
+
+
+class _View:
+    """What one target, or copy, has given and is about to give."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.memory = Memory(limits)
+        self.coming = Coming()
 
 
 class Correlation:
@@ -94,51 +69,73 @@ class Correlation:
     told: hears of each replacement, None if nobody asked.
     """
 
-    def __init__(self, *, store: Store | None = None, told: Told | None = None) -> None:
-        self.store = Store() if store is None else store
+    def __init__(self, *, limits: Limits | None = None, told: Told | None = None) -> None:
+        self.limits = Limits() if limits is None else limits
         self.awaited = Awaited()
         self.tally = Tally()
         self._told = told
-        self._values: dict[Flight, list[Value]] = {}
-        self._tokens: dict[Flight, list[str]] = {}
+        self._views: dict[str, _View] = {}
+        self._planned = 0
 
     # -- before it is sent --------------------------------------------------------
 
     def planned(self, flight: Flight) -> int:
-        """Take a planned flight; return what is kept for it, in bytes."""
+        """Take a planned flight, in captured order; return what is kept for it, in bytes."""
+        self._planned += 1
+        flight.number = self._planned
         shot = flight.shot
-        self.awaited.number(flight)
         recorded = shot.recorded
         if recorded is None or recorded.status >= 400:
             return 0
-        try:
-            body = body_of(recorded)
-        except MalformedRecord:
-            body = b""
-        if shot.method not in ("GET", "HEAD", "OPTIONS") and recorded.status != 204:
-            self.tally.answers += 1
-            self.tally.without_body += _lacks_body(body, recorded.body_bytes)
-        values = values_of(recorded.headers, body, shot.method, shot.path)
+        is_read = shot.method in _READS
+        if not is_read and recorded.status != 204:
+            self.tally.writes += 1
+            if recorded.body is None and recorded.body_bytes != 0:
+                self.tally.without_body += 1
+        found = values_of(recorded, shot.method, shot.path)
+        if not found:
+            return 0
+        view = self._view(shot)
+        memory, coming = view.memory, view.coming
+        values: list[Value] = []
+        for value in found:
+            # What was only read again teaches nothing that is not known, or soon will be.
+            if is_read and memory.knows(value.text, value.keys):
+                continue
+            if coming.expect(flight, value.text, value.keys) or not is_read:
+                values.append(value)
         if not values:
             return 0
-        self._values[flight] = values
+        flight.gives = values
         if flight.answer is None:
             flight.answer = Answer()
-        self.awaited.expect(flight, _view(shot), [(one.keys, one.text) for one in values])
         return _VALUE_BYTES * len(values)
 
     def waits(self, flight: Flight, now_s: float) -> bool:
         """Tell whether a flight whose turn has come waits for another's answer."""
-        if not self.awaited.tokens and not self.store.tokens:
-            return False
         shot = flight.shot
-        tokens = self._tokens[flight] = tokens_of(shot)
-        if self.awaited.tokens.keys().isdisjoint(tokens):
+        view = self._view(shot)
+        coming = view.coming
+        if not coming.givers and not view.memory.pairs:
             return False
-        wanted: list[tuple[Keys, str]] = [(one.keys, one.text) for one in references_of(shot)]
-        wanted += [((UNMISTAKABLE,), mark) for mark in _marks_in(shot)]
-        if not self.awaited.enter(flight, _view(shot), wanted, now_s):
+        tokens = flight.tokens = tokens_of(shot)
+        hits = coming.givers.keys() & tokens
+        if coming.fragments:
+            hits |= coming.fragments.keys() & tokens
+        if not hits:
             return False
+        givers: list[Flight] = []
+        for reference in references_of(shot, hits):
+            giver = coming.giver(flight, reference.text, reference.keys)
+            if giver is not None:
+                givers.append(giver)
+        for mark in _marks_in(shot):
+            giver = coming.giver(flight, mark, (UNMISTAKABLE,))
+            if giver is not None:
+                givers.append(giver)
+        if not givers:
+            return False
+        self.awaited.enter(flight, givers, now_s)
         self.tally.waited += 1
         return True
 
@@ -152,19 +149,20 @@ class Correlation:
     def departing(self, flight: Flight) -> str | None:
         """Put what was learned into a flight; return why it cannot be sent, None if it can."""
         shot = flight.shot
-        is_known = False
-        if self.store.tokens:
-            tokens = self._tokens.pop(flight, None)
+        memory = self._view(shot).memory
+        after = shot
+        if memory.pairs:
+            tokens = flight.tokens
             if tokens is None or shot.body_ref is not None:
                 tokens = tokens_of(shot)
-            is_known = not self.store.tokens.keys().isdisjoint(tokens)
-        if not is_known and not shot.sealed:
-            return None
-        after = shot
-        if is_known:
-            after = self._replaced(flight, after)
+            hits = memory.pairs.keys() & tokens
+            if memory.fragments:
+                hits |= memory.fragments.keys() & tokens
+            if hits:
+                after = self._replaced(flight, shot, memory, hits)
+        flight.tokens = None
         if shot.sealed:
-            filled = self._unsealed(flight, after)
+            filled = self._unsealed(after, memory)
             if filled is None:
                 return SKIP_NO_CREDENTIAL
             after = filled
@@ -174,11 +172,11 @@ class Correlation:
         self.tally.shots += 1
         return None if write_head(flight) else UNSENDABLE
 
-    def _replaced(self, flight: Flight, shot: Shot) -> Shot:
-        view, session = _view(shot), shot.session
+    def _replaced(self, flight: Flight, shot: Shot, memory: Memory, hits: set[str]) -> Shot:
+        session = shot.session
         changes: list[Change] = []
-        for reference in references_of(shot):
-            learned = self.store.find(view, reference.text, reference.keys, session)
+        for reference in references_of(shot, hits):
+            learned = memory.find(reference.text, reference.keys, session)
             if learned is None or learned.value == reference.text:
                 continue
             written = reference.put(learned.value)
@@ -189,11 +187,10 @@ class Correlation:
                     self._told(flight, reference, learned)
         return changed(shot, changes) if changes else shot
 
-    def _unsealed(self, flight: Flight, shot: Shot) -> Shot | None:
-        view = _view(shot)
+    def _unsealed(self, shot: Shot, memory: Memory) -> Shot | None:
         values: dict[str, str] = {}
         for mark in _marks_in(shot):
-            learned = self.store.find(view, mark, (UNMISTAKABLE,), shot.session)
+            learned = memory.find(mark, (UNMISTAKABLE,), shot.session)
             if learned is not None:
                 values[mark] = learned.value
                 self.tally.replaced["sealed"] += 1
@@ -203,38 +200,89 @@ class Correlation:
 
     def answered(self, flight: Flight) -> None:
         """Learn from a flight that was answered."""
-        values = self._values.get(flight)
-        answer = flight.answer
+        values, answer = flight.gives, flight.answer
         if values is None or answer is None or answer.head is None or flight.status >= 400:
             return
         shot = flight.shot
-        view, session = _view(shot), shot.session
+        session, memory = shot.session, self._view(shot).memory
         body = Body(answer.head.headers(), answer.body)
-        store = self.store
+        weak: list[tuple[Value, str]] = []
         for value in values:
             text = body.at(value)
-            if text is None or is_sealed(text):
+            if text is None or (value.text.startswith("{h1:") and is_sealed(text)):
                 continue
-            if text == value.text and value.text not in store:
+            if value.is_weak:
+                weak.append((value, text))
                 continue
-            learned = Learned(value.keys, session, text, shot.exchange_id, value.place)
-            if store.learn(view, value.text, learned, is_weak=value.is_weak):
-                self.tally.learned += 1
+            self._learn(memory, value, text, session, shot.exchange_id)
+        if weak:
+            self._learn_from_lists(memory, weak, session, shot.exchange_id)
+
+    def _learn_from_lists(
+        self, memory: Memory, weak: Sequence[tuple[Value, str]], session: str, exchange_id: str
+    ) -> None:
+        """Learn from the items of lists: none whose values are surely another thing's."""
+        others: set[tuple[Step, ...]] = set()
+        for value, text in weak:
+            if memory.contradicts(value.text, value.keys, text):
+                others.add(_item(value.steps))
+        for value, text in weak:
+            if not others or _item(value.steps) not in others:
+                self._learn(memory, value, text, session, exchange_id)
+
+    def _learn(
+        self, memory: Memory, value: Value, text: str, session: str, exchange_id: str
+    ) -> None:
+        place = places[value.part, value.steps]
+        learned = Learned(value.keys, session, text, value.is_weak, exchange_id, place)
+        if memory.learn(value.text, learned) and text != value.text:
+            self.tally.learned += 1
 
     def ended(self, flight: Flight) -> None:
         """Forget what was kept for a flight that has ended."""
-        self._values.pop(flight, None)
-        self._tokens.pop(flight, None)
+        gives = flight.gives
+        if gives is not None:
+            coming = self._view(flight.shot).coming
+            for value in gives:
+                coming.drop(flight, value.text)
+            flight.gives = None
+        flight.tokens = None
         self.awaited.ended(flight)
+
+    # -- for others ------------------------------------------------------------------
 
     def maps(self, shot: Shot, text: str, value: str) -> bool:
         """Tell whether production's value became this one where a shot was sent to."""
-        return self.store.maps(_view(shot), text, value)
+        return self._view(shot).memory.maps(text, value, shot.session)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the counts, as ``--json`` shows them."""
+        tally = self.tally
+        return {
+            "learned": tally.learned,
+            "replaced": dict(tally.replaced),
+            "shots": tally.shots,
+            "waited": tally.waited,
+            "gave_up": tally.gave_up,
+            "expired": self.limits.expired,
+            "writes": tally.writes,
+            "writes_without_body": tally.without_body,
+        }
+
+    def _view(self, shot: Shot) -> _View:
+        name = f"{shot.target}\0{shot.copy}" if shot.copy else shot.target
+        view = self._views.get(name)
+        if view is None:
+            view = self._views[name] = _View(self.limits)
+        return view
 
 
-def _view(shot: Shot) -> str:
-    """Return whose memory a shot takes part in."""
-    return f"{shot.target}\0{shot.copy}" if shot.copy else shot.target
+def _item(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Return where the innermost item of a list stands that a value is in."""
+    at = len(steps)
+    while at and isinstance(steps[at - 1], str):
+        at -= 1
+    return steps[:at]
 
 
 def _marks_in(shot: Shot) -> Sequence[str]:
@@ -242,7 +290,3 @@ def _marks_in(shot: Shot) -> Sequence[str]:
         return ()
     texts = [shot.path, *(value for _, value in shot.headers), shot.body.decode("latin-1")]
     return list(dict.fromkeys(found[0] for text in texts for found in PATTERN.finditer(text)))
-
-
-def _lacks_body(body: bytes, body_bytes: int | None) -> bool:
-    return not body and body_bytes != 0

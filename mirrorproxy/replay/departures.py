@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from mirrorproxy.replay.ahead import Ahead
-from mirrorproxy.replay.correlate import Correlator
+from mirrorproxy.replay.correlate import Correlation
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.held import Held
 from mirrorproxy.replay.lane import MAX_LAG, Lane
@@ -40,7 +40,7 @@ class Departures:
         *,
         is_paced: bool,
         order: Order | None,
-        correlator: Correlator | None = None,
+        correlator: Correlation | None = None,
         clock_s: Callable[[], float],
         send: Callable[[Flight, float | None], None],
         shed: Callable[[Flight, str], None],
@@ -253,7 +253,7 @@ class Departures:
             while (flight := held.overdue(now_s - max_lag_s)) is not None:
                 self._shed(flight, MAX_LAG)
 
-    def _let_go_overdue(self, now_s: float, correlator: Correlator) -> None:
+    def _let_go_overdue(self, now_s: float, correlator: Correlation) -> None:
         """Send what has waited for an answer for too long as it is."""
         while (flight := correlator.overdue(now_s)) is not None:
             self._caught_up(flight)

@@ -16,7 +16,7 @@ from mirrorproxy.outcome import Outcome
 from mirrorproxy.replay.ahead import Ahead
 from mirrorproxy.replay.answer import Answer, Listener
 from mirrorproxy.replay.apart import Apart
-from mirrorproxy.replay.correlate import Correlator
+from mirrorproxy.replay.correlate import Correlation
 from mirrorproxy.replay.departures import SESSION_BROKEN, Departures
 from mirrorproxy.replay.flight import Flight, write_head
 from mirrorproxy.replay.intake import IntakeLike
@@ -75,7 +75,7 @@ class Engine:
         wake: Callable[[], None],
         delay_s: float | None = None,
         listener: Listener | None = None,
-        correlator: Correlator | None = None,
+        correlator: Correlation | None = None,
     ) -> None:
         self._ledger = ledger
         self.is_paced = speed != MAX_SPEED

@@ -16,6 +16,7 @@ from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject
 
 if TYPE_CHECKING:
+    from mirrorproxy.replay.answered_values import Value
     from mirrorproxy.replay.order import Stream
 
 _BUSY = (429, 503)
@@ -41,7 +42,9 @@ class Flight(Receiver):
     come again, as received. Of its session, set by `order`:
     stream: its place is in; place: its number; began_us, ended_us: in
     production; is_held: whether it waits there; is_following: whether it waits for an answer
-    that gives it a value; freed_s: when both were over, 0 if they never were.
+    that gives it a value; freed_s: when both were over, 0 if they never were. Of what it gives and gets, set by
+    `correlate`: number: in the order of planning; gives: the values that production's answer
+    gave; tokens: what it carries, from its turn to its leaving.
     """
 
     __slots__ = (
@@ -50,6 +53,7 @@ class Flight(Receiver):
         "due_s",
         "ended_us",
         "freed_s",
+        "gives",
         "head",
         "is_following",
         "is_held",
@@ -59,6 +63,7 @@ class Flight(Receiver):
         "lag_us",
         "landing",
         "loaded_bytes",
+        "number",
         "place",
         "retry_after",
         "sent_s",
@@ -67,6 +72,7 @@ class Flight(Receiver):
         "source",
         "status",
         "stream",
+        "tokens",
     )
 
     def __init__(self, shot: Shot, source: CaptureObject, landing: Landing) -> None:
@@ -92,6 +98,9 @@ class Flight(Receiver):
         self.is_held = False
         self.is_following = False
         self.freed_s = 0.0
+        self.number = 0
+        self.gives: list[Value] | None = None
+        self.tokens: list[str] | None = None
 
     def on_head(self, head: ResponseHead) -> None:
         """See `Receiver`."""

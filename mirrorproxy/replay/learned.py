@@ -14,10 +14,8 @@ from typing import Final
 from mirrorproxy.replay.affinity import Keys
 
 MAX_LEARNED: Final = 200_000
-MAX_BYTES: Final = 64 * 1024 * 1024
-_ENTRY_BYTES: Final = 400
-_MAX_RIVALS: Final = 16
-"""How many meanings of one text are kept: an order's 42, a user's 42, that of another session."""
+MAX_BYTES: Final = 128 * 1024 * 1024
+_ENTRY_BYTES: Final = 600
 
 TOKEN = re.compile(r"[0-9A-Za-z_-]+")
 
@@ -25,130 +23,215 @@ TOKEN = re.compile(r"[0-9A-Za-z_-]+")
 class Learned:
     """One pair. keys: where it may be used. session: where it was learned.
 
-    value: the target's. exchange_id, place: of the answer that it was learned from.
+    value: the target's. is_weak: it may be a mistake, see `Memory.learn`. exchange_id,
+    place: of the answer that it was learned from.
     """
 
-    __slots__ = ("exchange_id", "keys", "place", "session", "value")
+    __slots__ = ("exchange_id", "is_weak", "keys", "place", "session", "value")
 
-    def __init__(self, keys: Keys, session: str, value: str, exchange_id: str, place: str) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        session: str,
+        value: str,
+        is_weak: bool = False,
+        exchange_id: str = "",
+        place: str = "",
+    ) -> None:
         self.keys = keys
         self.session = session
         self.value = value
+        self.is_weak = is_weak
         self.exchange_id = exchange_id
         self.place = place
 
 
 def token_of(text: str) -> str:
     """Return the part of a value that is looked for at first, in whatever is sent."""
+    if text.isalnum() and text.isascii():
+        return text
     found = TOKEN.search(text)
     return text if found is None else found[0]
 
 
-class Store:
-    """The memory of one run; see the module.
-
-    A view is what a target, or one copy sent to it, has of its own. tokens: what a
-    text that is to be sent must hold a part of, for anything here to be in it.
-    """
+class Limits:
+    """How much all memories of one run hold together, and how much they do."""
 
     def __init__(self, max_learned: int = MAX_LEARNED, max_bytes: int = MAX_BYTES) -> None:
-        self._max_learned = max_learned
-        self._max_bytes = max_bytes
-        self._pairs: OrderedDict[tuple[str, str], list[Learned]] = OrderedDict()
-        self.tokens: dict[str, int] = {}
+        self.max_learned = max_learned
+        self.max_bytes = max_bytes
         self.count = 0
         self.bytes = 0
         self.expired = 0
 
-    def learn(self, view: str, text: str, learned: Learned, *, is_weak: bool = False) -> bool:
-        """Take a pair: the newest of a session wins; return whether it is news.
 
-        is_weak: it only holds where nothing is known yet. What stayed as it was is only
-        worth remembering where it takes the place of something else.
+class Memory:
+    """What one target, or one copy that it is sent, gave in the place of production's values.
+
+    pairs: by production's value, under each key the newest; behind a session's name and a
+    NUL what differs there, or did. fragments: the first tokens of those values that are
+    more than one token, and how many each begins. What is to be sent holds none of these
+    values if it holds no token that is in either.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.pairs: OrderedDict[str, list[Learned]] = OrderedDict()
+        self.fragments: dict[str, int] = {}
+        self._images: dict[tuple[str, str], str] = {}
+
+    def learn(self, text: str, learned: Learned) -> bool:
+        """Take a pair, the newest wins; return whether it is news.
+
+        A weak one holds for its session alone, and only where nothing better is known: not
+        for a value that is known, nor with one that came in the place of another value.
+        What stayed as it was is remembered too, so that nothing weak takes its place.
         """
-        place = (view, text)
-        known = self._pairs.get(place)
+        if learned.is_weak:
+            return self._learn_weakly(text, learned)
+        known = self.pairs.get(text)
+        if known is None:
+            self._begin(text, [learned])
+        else:
+            rival = _meeting(known, learned.keys)
+            if rival is None:
+                known.insert(0, learned)
+            elif rival.session == learned.session:
+                if rival.value == learned.value:
+                    return False
+                known.remove(rival)
+                self._shrink(text, rival)
+                known.insert(0, learned)
+                self._keep_own(text, learned, is_new=False)
+            else:
+                # From here on each session that gave it a meaning keeps its own.
+                self._keep_own(text, rival, is_new=False)
+                is_news = self._keep_own(text, learned, is_new=True)
+                if rival.value == learned.value:
+                    return is_news
+                known.remove(rival)
+                self._shrink(text, rival)
+                known.insert(0, learned)
+            self.pairs.move_to_end(text)
+        for key in learned.keys:
+            self._images[key, learned.value] = text
+        self._grow(text, learned)
+        return True
+
+    def _learn_weakly(self, text: str, learned: Learned) -> bool:
+        known = self.pairs.get(text)
+        if known is not None and _meeting(known, learned.keys) is not None:
+            return False
+        for key in learned.keys:
+            if self._images.get((key, learned.value), text) != text:
+                return False
         if known is None:
             if learned.value == text:
                 return False
-            self._pairs[place] = [learned]
-            token = token_of(text)
-            self.tokens[token] = self.tokens.get(token, 0) + 1
-            self._grow(text, learned, 1)
-            return True
-        self._pairs.move_to_end(place)
-        for index, one in enumerate(known):
-            if one.session == learned.session and _meets(one.keys, learned.keys):
-                if one.value == learned.value or is_weak:
-                    return False
-                known[index] = known[0]
-                known[0] = learned
-                self.bytes += len(learned.value) - len(one.value)
-                return True
-        is_same = False
-        for one in known:
-            if _meets(one.keys, learned.keys):
-                if is_weak or one.value == learned.value:
-                    is_same = True
-                break
-        if is_same:
-            return False
-        known.insert(0, learned)
-        if len(known) > _MAX_RIVALS:
-            self._shrink(text, known.pop(), 1)
-        self._grow(text, learned, 1)
+            self._begin(text, [])
+        return self._keep_own(text, learned, is_new=True)
+
+    def _begin(self, text: str, known: list[Learned]) -> None:
+        self.pairs[text] = known
+        token = token_of(text)
+        if token != text:
+            self.fragments[token] = self.fragments.get(token, 0) + 1
+
+    def _keep_own(self, text: str, learned: Learned, *, is_new: bool) -> bool:
+        """Keep what a session learned; is_new: whether it is kept if it was not before."""
+        place = f"{learned.session}\0{text}"
+        own = self.pairs.get(place)
+        if own is None:
+            if not is_new and learned.session == "":
+                return False
+            own = self.pairs[place] = []
+        rival = _meeting(own, learned.keys)
+        if rival is not None:
+            if rival.value == learned.value and rival.is_weak <= learned.is_weak:
+                return False
+            own.remove(rival)
+            self._shrink(text, rival)
+        own.insert(0, learned)
+        self._grow(text, learned)
         return True
 
-    def find(self, view: str, text: str, keys: Keys, session: str) -> Learned | None:
-        """Return what takes a text's place: the session's own first, then the newest; or None."""
-        known = self._pairs.get((view, text))
+    def knows(self, text: str, keys: Keys) -> bool:
+        """Tell whether it is surely known what takes a text's place under one of these keys."""
+        known = self.pairs.get(text)
+        return known is not None and _meeting(known, keys) is not None
+
+    def find(self, text: str, keys: Keys, session: str) -> Learned | None:
+        """Return what takes a text's place, None if nothing is known.
+
+        The session's own comes first, then the newest of all, then what is weak.
+        """
+        known = self.pairs.get(text)
         if known is None:
             return None
+        own = self.pairs.get(f"{session}\0{text}")
         for key in keys:
-            found: Learned | None = None
+            weak: Learned | None = None
+            if own is not None:
+                for one in own:
+                    if key in one.keys:
+                        if not one.is_weak:
+                            return one
+                        weak = one
             for one in known:
                 if key in one.keys:
-                    if one.session == session:
-                        found = one
-                        break
-                    if found is None:
-                        found = one
-            if found is not None:
-                self._pairs.move_to_end((view, text))
-                return found
+                    self.pairs.move_to_end(text)
+                    return one
+            if weak is not None:
+                return weak
         return None
 
-    def __contains__(self, text: object) -> bool:
-        """Tell whether anything may be known of a text: of its first token."""
-        return isinstance(text, str) and token_of(text) in self.tokens
+    def maps(self, text: str, value: str, session: str) -> bool:
+        """Tell whether a value of the target's is what a text of production's became there."""
+        known = self.pairs.get(text)
+        if known is None:
+            return False
+        own = self.pairs.get(f"{session}\0{text}", known)
+        return any(one.value == value for one in (*known, *own))
 
-    def maps(self, view: str, text: str, value: str) -> bool:
-        """Tell whether a value of a target's is what a text of production's became there."""
-        known = self._pairs.get((view, text))
-        return known is not None and any(one.value == value for one in known)
+    def contradicts(self, text: str, keys: Keys, value: str) -> bool:
+        """Tell whether it is surely known that something else takes a text's place."""
+        known = self.pairs.get(text)
+        if known is None:
+            return False
+        found = _meeting(known, keys)
+        return found is not None and found.value != value
 
-    def _grow(self, text: str, learned: Learned, count: int) -> None:
-        self.count += count
-        self.bytes += _ENTRY_BYTES + len(text) + len(learned.value)
-        while self._pairs and (self.count > self._max_learned or self.bytes > self._max_bytes):
-            (_, oldest), gone = self._pairs.popitem(last=False)
-            self.expired += len(gone)
+    def _grow(self, text: str, learned: Learned) -> None:
+        limits = self._limits
+        limits.count += 1
+        limits.bytes += _ENTRY_BYTES + len(text) + len(learned.value)
+        while self.pairs and (limits.count > limits.max_learned or limits.bytes > limits.max_bytes):
+            oldest, gone = self.pairs.popitem(last=False)
+            limits.expired += len(gone)
+            text = oldest.rpartition("\0")[2]
             for one in gone:
-                self._shrink(oldest, one, 1)
-            self._forget(oldest)
+                self._shrink(text, one)
+            if text is oldest or text == oldest:
+                token = token_of(text)
+                if token != text:
+                    self.fragments[token] -= 1
+                    if not self.fragments[token]:
+                        del self.fragments[token]
 
-    def _shrink(self, text: str, learned: Learned, count: int) -> None:
-        self.count -= count
-        self.bytes -= _ENTRY_BYTES + len(text) + len(learned.value)
-
-    def _forget(self, text: str) -> None:
-        token = token_of(text)
-        left = self.tokens[token] - 1
-        if left:
-            self.tokens[token] = left
-        else:
-            del self.tokens[token]
+    def _shrink(self, text: str, learned: Learned) -> None:
+        self._limits.count -= 1
+        self._limits.bytes -= _ENTRY_BYTES + len(text) + len(learned.value)
+        for key in learned.keys:
+            if self._images.get((key, learned.value)) == text:
+                del self._images[key, learned.value]
 
 
-def _meets(one: Keys, other: Keys) -> bool:
-    return any(key in other for key in one)
+def _meeting(known: list[Learned], keys: Keys) -> Learned | None:
+    """Return the first that has one of these keys."""
+    for one in known:
+        if one.keys is keys:
+            return one
+        for key in keys:
+            if key in one.keys:
+                return one
+    return None

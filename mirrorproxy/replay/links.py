@@ -6,7 +6,7 @@ somewhere and for requests that go there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Final, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
@@ -20,6 +20,7 @@ from mirrorproxy.replay.affinity import (
     names,
     used_keys,
 )
+from mirrorproxy.replay.learned import token_of
 
 MAX_PARTS: Final = 64
 """Of a path or a query: what has more is none that a person wrote."""
@@ -49,8 +50,11 @@ def is_link(text: str) -> bool:
     return text.startswith(("http://", "https://")) and " " not in text
 
 
-def parts_of(link: str) -> Iterator[Part]:
-    """Yield the values in a link, in their order."""
+def parts_of(link: str, hits: Set[str] | None = None) -> Iterator[Part]:
+    """Yield the values in a link, in their order.
+
+    hits: tokens; values that begin with none of them are passed over. None passes over none.
+    """
     start = _path_start(link)
     end = link.find("#", start)
     if end < 0:
@@ -59,9 +63,9 @@ def parts_of(link: str) -> Iterator[Part]:
     path_end = end if query < 0 else query
     segments = link[start:path_end].split("/")
     if len(segments) <= MAX_PARTS:
-        yield from _segments(segments, start)
+        yield from _segments(segments, start, hits)
     if query >= 0:
-        yield from _pairs(link[query + 1 : end], query + 1, collection(plain(segments)))
+        yield from _pairs(link[query + 1 : end], query + 1, collection(plain(segments)), hits)
 
 
 def plain(segments: list[str]) -> list[str]:
@@ -83,27 +87,31 @@ def _path_start(link: str) -> int:
     return len(link) if at < 0 else at
 
 
-def _segments(segments: list[str], start: int) -> Iterator[Part]:
-    before: Name | None = None
+def _segments(segments: list[str], start: int, hits: Set[str] | None) -> Iterator[Part]:
+    before = ""
     count = len(segments)
     for index, segment in enumerate(segments):
         if segment:
             text = unquote(segment) if "%" in segment else segment
+            if hits is not None and text not in hits and token_of(text) not in hits:
+                before = text
+                start += len(segment) + 1
+                continue
             length = len(segment)
             for ending in _ENDINGS:
                 if index == count - 1 and text.endswith(ending):
                     text, length = text[: -len(ending)], length - len(ending)
                     break
-            keys = NO_KEYS if before is None else before.used
+            keys = names[before].used if before else NO_KEYS
             if is_unmistakable(text):
                 keys = (UNMISTAKABLE, *keys)
             if keys and text:
                 yield Part(f"{index}/{count}", keys, text, start, start + length, False)
-            before = names[text]
+            before = text
         start += len(segment) + 1
 
 
-def _pairs(query: str, start: int, about: Name | None) -> Iterator[Part]:
+def _pairs(query: str, start: int, about: Name | None, hits: Set[str] | None) -> Iterator[Part]:
     pairs = query.split("&")
     if len(pairs) > MAX_PARTS:
         return
@@ -117,6 +125,9 @@ def _pairs(query: str, start: int, about: Name | None) -> Iterator[Part]:
         texts = raw.split(",")
         for text in texts:
             decoded = unquote_plus(text) if "%" in text or "+" in text else text
+            if hits is not None and token_of(decoded) not in hits:
+                at += len(text) + 1
+                continue
             keys = used_keys(field, about, is_listed=len(texts) > 1 or raw_name.endswith("[]"))
             if is_unmistakable(decoded):
                 keys = (UNMISTAKABLE, *keys)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Final, NamedTuple
 from urllib.parse import quote, quote_plus, unquote_plus
 
@@ -28,7 +28,7 @@ from mirrorproxy.replay.affinity import (
     names,
     used_keys,
 )
-from mirrorproxy.replay.learned import TOKEN
+from mirrorproxy.replay.learned import TOKEN, token_of
 from mirrorproxy.replay.links import is_link, parts_of, segments_of
 from mirrorproxy.replay.markup import spots_of
 from mirrorproxy.rules.bodies import is_json
@@ -53,7 +53,6 @@ _IDLE_HEADERS = frozenset(
 _TAGS = ("if-match", "if-none-match")
 _TAG = re.compile(r'"([^"]*)"')
 _FORM: Final = "application/x-www-form-urlencoded"
-_BYTE_TOKEN = re.compile(TOKEN.pattern.encode())
 _HEADER_SAFE = re.compile(r"[\x21-\x7e\x80-\xff]+(?: [\x21-\x7e\x80-\xff]+)*")
 _COOKIE_SAFE = re.compile(r"[!#-+\--:<-\[\]-~]+")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)")
@@ -106,7 +105,7 @@ def _in_number(value: str) -> str | None:
     return value if _NUMBER.fullmatch(value) else None
 
 
-def _in_string(value: str) -> str | None:
+def _in_json_text(value: str) -> str | None:
     return json.dumps(value)[1:-1]
 
 
@@ -114,27 +113,23 @@ def _in_markup(value: str) -> str | None:
     return html.escape(value)
 
 
-def _header_tokens(pair: tuple[str, str]) -> tuple[str, ...]:
-    if pair[0].lower() in _IDLE_HEADERS:
-        return ()
-    return tuple(TOKEN.findall(pair[1]))
+def _is_idle(name: str) -> bool:
+    return name.lower() in _IDLE_HEADERS
 
 
-_known_headers = Remembered(_header_tokens)
+_idle = Remembered(_is_idle)
 
 
 def tokens_of(shot: Shot) -> list[str]:
     """Return the tokens of all that may be replaced: what is in none of them is nowhere."""
     path = shot.path
-    found = TOKEN.findall(unquote_plus(path) if "%" in path else path)
-    for pair in shot.headers:
-        found += _known_headers[pair] if len(pair[1]) < 1024 else _header_tokens(pair)
-    body = plain_of(shot)
-    if body:
-        text = body.decode("latin-1")
-        if "%" in text:
-            text = unquote_plus(text)
-        found += TOKEN.findall(text)
+    found: list[str] = TOKEN.findall(unquote_plus(path) if "%" in path else path)
+    for name, value in shot.headers:
+        if not _idle[name]:
+            found += TOKEN.findall(value)
+    if shot.body:
+        text = plain_of(shot).decode("latin-1")
+        found += TOKEN.findall(unquote_plus(text) if "%" in text else text)
     return found
 
 
@@ -153,9 +148,12 @@ def plain_of(shot: Shot) -> bytes:
     return plain if len(plain) <= 4 * MAX_BODY_BYTES else b""
 
 
-def references_of(shot: Shot) -> Iterator[Reference]:
-    """Yield the values in a shot that something could be known by."""
-    for part in parts_of(shot.path):
+def references_of(shot: Shot, hits: Set[str]) -> Iterator[Reference]:
+    """Yield the values in a shot that something could be known by.
+
+    hits: tokens; what begins with none of them is passed over.
+    """
+    for part in parts_of(shot.path, hits):
         name = part.label[1:] if part.is_query else ""
         yield Reference(
             QUERY if part.is_query else PATH,
@@ -168,16 +166,17 @@ def references_of(shot: Shot) -> Iterator[Reference]:
             _in_query if part.is_query else _in_path,
         )
     path = shot.path.partition("?")[0]
-    for index, (name, value) in enumerate(shot.headers):
-        lower = name.lower()
-        if lower not in _IDLE_HEADERS:
-            yield from _in_headers(lower, name, value, index, path)
-    body = plain_of(shot)
-    if body:
-        yield from _in_body(body, shot)
+    for line, (name, value) in enumerate(shot.headers):
+        if not _idle[name] and not hits.isdisjoint(TOKEN.findall(value)):
+            yield from _in_headers(name, value, line, path)
+    if shot.body:
+        body = plain_of(shot)
+        if body:
+            yield from _in_body(body, shot, hits)
 
 
-def _in_headers(lower: str, name: str, value: str, index: int, path: str) -> Iterator[Reference]:
+def _in_headers(name: str, value: str, line: int, path: str) -> Iterator[Reference]:
+    lower = name.lower()
     if lower == "cookie":
         start = 0
         for pair in value.split(";"):
@@ -189,13 +188,13 @@ def _in_headers(lower: str, name: str, value: str, index: int, path: str) -> Ite
                 if is_unmistakable(bare):
                     keys = (UNMISTAKABLE, *keys)
                 yield Reference(
-                    COOKIE, key.strip(), keys, bare, index, at, at + len(bare), _in_cookie
+                    COOKIE, key.strip(), keys, bare, line, at, at + len(bare), _in_cookie
                 )
             start += len(pair) + 1
     elif lower in _TAGS:
         for found in _TAG.finditer(value):
             keys = (f"etag {path}", "etag")
-            yield Reference(HEADER, name, keys, found[1], index, *found.span(1), _in_tag)
+            yield Reference(HEADER, name, keys, found[1], line, *found.span(1), _in_tag)
     else:
         at = value.rfind(" ") + 1
         text = value[at:]
@@ -203,26 +202,27 @@ def _in_headers(lower: str, name: str, value: str, index: int, path: str) -> Ite
         if is_unmistakable(text):
             keys = (UNMISTAKABLE, *keys)
         if keys and text:
-            yield Reference(HEADER, name, keys, text, index, at, len(value), _in_header)
+            yield Reference(HEADER, name, keys, text, line, at, len(value), _in_header)
 
 
-def _in_body(body: bytes, shot: Shot) -> Iterator[Reference]:
+def _in_body(body: bytes, shot: Shot, hits: Set[str]) -> Iterator[Reference]:
     media = media_type(first(shot.headers, "content-type"))
     about = collection(segments_of(shot.path))
     if is_json(body, media):
-        yield from _in_json(body, about)
+        yield from _in_json(body, about, hits)
     elif media == _FORM:
-        yield from _in_form(body, about)
+        yield from _in_form(body, about, hits)
     elif "xml" in media:
         # One character for each byte, so that places in the one are places in the other.
         text = body.decode("latin-1")
         for spot in spots_of(text):
-            steps = spot.path.split("/")
-            field = names[steps[-1].lstrip("@")]
-            inside = steps[-2] if len(steps) > 1 else ""
             raw = text[spot.start : spot.end].encode("latin-1").decode("utf-8", "replace")
             value = html.unescape(raw)
-            keys = _keys(field, names[inside] if inside else about, value)
+            if token_of(value) not in hits:
+                continue
+            steps = spot.path.split("/")
+            inside = names[steps[-2]] if len(steps) > 1 else about
+            keys = _keys(names[steps[-1].lstrip("@")], inside, value)
             if keys:
                 yield Reference(BODY, spot.path, keys, value, 0, spot.start, spot.end, _in_markup)
 
@@ -232,24 +232,24 @@ def _keys(field: Name, container: Name | None, text: str, *, is_listed: bool = F
     return (UNMISTAKABLE, *keys) if is_unmistakable(text) else keys
 
 
-def _in_form(body: bytes, about: Name | None) -> Iterator[Reference]:
+def _in_form(body: bytes, about: Name | None, hits: Set[str]) -> Iterator[Reference]:
     start = 0
     for pair in body.decode("latin-1").split("&"):
         raw_name, _, raw = pair.partition("=")
         at = start + len(raw_name) + 1
         start += len(pair) + 1
-        if raw:
-            name = unquote_plus(raw_name)
-            is_listed = name.endswith("[]")
-            # Forms nest as order[customer_id].
-            steps = [one for one in re.split(r"[\[\].]+", name) if one]
-            if not steps:
-                continue
-            inside = names[steps[-2]] if len(steps) > 1 else about
-            text = unquote_plus(raw)
-            keys = _keys(names[steps[-1]], inside, text, is_listed=is_listed)
-            if keys:
-                yield Reference(BODY, name, keys, text, 0, at, at + len(raw), _in_query)
+        text = unquote_plus(raw)
+        if not raw or token_of(text) not in hits:
+            continue
+        name = unquote_plus(raw_name)
+        # Forms nest as order[customer_id].
+        steps = [one for one in re.split(r"[\[\].]+", name) if one]
+        if not steps:
+            continue
+        inside = names[steps[-2]] if len(steps) > 1 else about
+        keys = _keys(names[steps[-1]], inside, text, is_listed=name.endswith("[]"))
+        if keys:
+            yield Reference(BODY, name, keys, text, 0, at, at + len(raw), _in_query)
 
 
 class _Level(NamedTuple):
@@ -260,14 +260,25 @@ class _Level(NamedTuple):
     key: str
 
 
-def _in_json(body: bytes, about: Name | None) -> Iterator[Reference]:
+def _in_json(body: bytes, about: Name | None, hits: Set[str]) -> Iterator[Reference]:
     levels: list[_Level] = []
     is_array, container, key = True, about, ""
     is_key = False
     for found in _JSON.finditer(body):
-        start, end = found.span()
-        kind = body[start : start + 1]
-        if kind in (b"{", b"["):
+        token = found[0]
+        kind = token[:1]
+        if kind == b'"':
+            if is_key:
+                key = _text(token) or ""
+                continue
+            text = _text(token)
+            if text is not None:
+                yield from _in_string(text, key, container, found.start(), token, is_array, hits)
+        elif kind == b":":
+            is_key = False
+        elif kind == b",":
+            is_key = not is_array
+        elif kind in (b"{", b"["):
             levels.append(_Level(is_array, container, key))
             if key and not names[key].is_envelope:
                 container = names[key]
@@ -278,31 +289,22 @@ def _in_json(body: bytes, about: Name | None) -> Iterator[Reference]:
             if levels:
                 is_array, container, key = levels.pop()
             is_key = False
-        elif kind == b":":
-            is_key = False
-        elif kind == b",":
-            is_key = not is_array
-        elif kind == b'"':
-            text = _text(body[start + 1 : end - 1])
-            if text is None:
-                continue
-            if is_key:
-                key = text
-            else:
-                yield from _in_json_string(text, key, container, start + 1, end - 1, is_array)
         else:
-            text = found[0].decode()
-            keys = _scalar_keys(key, container, is_array)
-            if keys:
-                yield Reference(BODY, key, keys, text, 0, start, end, _in_number)
+            text = token.decode()
+            if text in hits:
+                keys = _scalar_keys(key, container, is_array)
+                if keys:
+                    start, end = found.span()
+                    yield Reference(BODY, key, keys, text, 0, start, end, _in_number)
 
 
-def _text(raw: bytes) -> str | None:
+def _text(token: bytes) -> str | None:
+    """Return the text that a JSON string stands for, None if it stands for none."""
     try:
-        if b"\\" in raw:
-            text = json.loads(b'"' + raw + b'"')
+        if b"\\" in token:
+            text = json.loads(token)
             return text if isinstance(text, str) else None
-        return raw.decode()
+        return token[1:-1].decode()
     except ValueError:
         return None
 
@@ -313,21 +315,31 @@ def _scalar_keys(key: str, container: Name | None, is_array: bool) -> Keys:
     return NO_KEYS if container is None else container.used
 
 
-def _in_json_string(
-    text: str, key: str, container: Name | None, start: int, end: int, is_array: bool
+def _in_string(
+    text: str,
+    key: str,
+    container: Name | None,
+    start: int,
+    token: bytes,
+    is_array: bool,
+    hits: Set[str],
 ) -> Iterator[Reference]:
-    keys = _scalar_keys(key, container, is_array)
-    if is_unmistakable(text):
-        keys = (UNMISTAKABLE, *keys)
     if is_link(text):
-        if len(text) == end - start:
-            for part in parts_of(text):
+        if len(text) == len(token) - 2:
+            for part in parts_of(text, hits):
                 put = _in_query if part.is_query else _in_path
+                at = start + 1
                 yield Reference(
-                    BODY, key, part.keys, part.text, 0, start + part.start, start + part.end, put
+                    BODY, key, part.keys, part.text, 0, at + part.start, at + part.end, put
                 )
-    elif keys and text:
-        yield Reference(BODY, key, keys, text, 0, start, end, _in_string)
+        return
+    if text in hits or token_of(text) in hits:
+        keys = _scalar_keys(key, container, is_array)
+        if is_unmistakable(text):
+            keys = (UNMISTAKABLE, *keys)
+        if keys:
+            end = start + len(token) - 1
+            yield Reference(BODY, key, keys, text, 0, start + 1, end, _in_json_text)
 
 
 class Change(NamedTuple):

@@ -21,7 +21,7 @@ from mirrorproxy.http1.pool import Pool
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.remembered import Remembered
 from mirrorproxy.replay.answer import Listener
-from mirrorproxy.replay.correlate import Correlator
+from mirrorproxy.replay.correlate import Correlation
 from mirrorproxy.replay.credentials import Credentials
 from mirrorproxy.replay.engine import Engine
 from mirrorproxy.replay.flight import Flight
@@ -73,7 +73,7 @@ class Runner:
         credentials: Credentials | None = None,
         say: Callable[[str], None] = _say_nothing,
         listener: Listener | None = None,
-        correlator: Correlator | None = None,
+        correlator: Correlation | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._with_body = with_body

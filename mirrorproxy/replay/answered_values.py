@@ -7,7 +7,7 @@ every answer: most values are passed over by their names alone.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -49,6 +49,7 @@ JSON, LINK, ETAG, COOKIE, HEADER, FIELD, TEXT = (
 _TELLING = ("token", "csrf", "xsrf", "session", "auth")
 _FORM: Final = "application/x-www-form-urlencoded"
 _NOT_READ: Final = object()
+_ANY: Keys = (UNMISTAKABLE,)
 
 _decoded = msgspec.json.Decoder().decode
 
@@ -197,10 +198,22 @@ class Body:
         return etag_of(text) if part == ETAG and text is not None else text
 
 
-def values_of(response: Response, method: str, path: str) -> list[Value]:
-    """Return the values of production's answer to a request with this method and path."""
+class Known(Protocol):
+    """Tells what needs no learning; see `values_of`."""
+
+    def knows(self, text: str, keys: Keys, is_weak: bool) -> bool:
+        """Tell whether a value is known by one of these keys, as well as it could be."""
+
+
+def values_of(
+    response: Response, method: str, path: str, known: Known | None = None
+) -> list[Value]:
+    """Return the values of production's answer to a request with this method and path.
+
+    known: of its body, what it tells of is left out; None leaves out nothing.
+    """
     found: list[Value] = []
-    tag, places_of_it = "", [path.partition("?")[0]]
+    tag, about = "", ""
     for name, text in response.headers:
         kind = _header_kinds[name]
         if kind == "":
@@ -208,7 +221,7 @@ def values_of(response: Response, method: str, path: str) -> list[Value]:
         if kind == ETAG:
             tag = etag_of(text)
         elif kind == LINK:
-            places_of_it.append(_path_of(text))
+            about = _path_of(text)
             _add_link(found, LINK, (name.lower(),), text, is_weak=False)
         elif kind == HEADER:
             lower = name.lower()
@@ -216,9 +229,12 @@ def values_of(response: Response, method: str, path: str) -> list[Value]:
         else:
             for cookie, value in cookies_of([(name, text)]).items():
                 _add(found, COOKIE, (cookie,), value, (f"cookie {cookie}",), is_weak=False)
+    made = ""
     if response.body:
-        _of_body(found, response, method, path, places_of_it)
+        made = _of_body(found, response, method, path, known)
     if tag:
+        bare = path.partition("?")[0]
+        places_of_it = [bare, about, f"{bare}/{made}" if made and method == "POST" else ""]
         keys = [f"etag {place}" for place in places_of_it if place]
         if len(tag) >= 8:
             keys.append("etag")
@@ -227,26 +243,28 @@ def values_of(response: Response, method: str, path: str) -> list[Value]:
 
 
 def _of_body(
-    found: list[Value], response: Response, method: str, path: str, places_of_it: list[str]
-) -> None:
+    found: list[Value], response: Response, method: str, path: str, known: Known | None
+) -> str:
+    """Add the values of a body; return the id of what it tells of, "" if it has none."""
     body: str | bytes | None = response.body
     if response.body_encoding == "base64":
         try:
             body = body_of(response)
         except MalformedRecord:
-            return
+            return ""
     answer = Body(response.headers, body or b"")
     segments = segments_of(path)
     about = collection(segments)
     document = answer.document
     if isinstance(document, (dict, list)):
-        has_one = is_value(segments[-1])
-        walk = _Walk(found, segments, is_list=method == "GET" and not has_one)
-        walk.into(document, (), about, False)
-        made = document.get("id") if isinstance(document, dict) else None
-        if method == "POST" and isinstance(made, (str, int)):
-            places_of_it.append(f"{places_of_it[0]}/{made}")
-    elif answer.fields:
+        walk = _Walk(found, segments, method == "GET" and not is_value(segments[-1]), known)
+        if isinstance(document, list):
+            walk.items(document, (), about, False)
+            return ""
+        walk.members(document, (), about, False)
+        made = document.get("id")
+        return str(made) if isinstance(made, (str, int)) else ""
+    if answer.fields:
         for name, text in answer.fields.items():
             steps = name.partition("#")[0].split("/")
             inside = names[steps[-2]] if len(steps) > 1 else about
@@ -256,6 +274,7 @@ def _of_body(
         text = answer.text
         keys = NO_KEYS if about is None or not text.isdigit() else about.keys
         _add(found, TEXT, (), text, keys, is_weak=False)
+    return ""
 
 
 def _header_kind(name: str) -> str:
@@ -322,47 +341,70 @@ def _add(
 class _Walk:
     """Finds the values of a JSON document."""
 
-    def __init__(self, found: list[Value], segments: list[str], *, is_list: bool) -> None:
+    def __init__(
+        self, found: list[Value], segments: list[str], is_list: bool, known: Known | None
+    ) -> None:
         self._found = found
         self._segments = segments
         self._is_list = is_list
+        self._known = known
 
-    def into(
-        self, node: object, steps: tuple[Step, ...], container: Name | None, is_weak: bool
+    def members(
+        self,
+        node: dict[str, object],
+        steps: tuple[Step, ...],
+        container: Name | None,
+        is_weak: bool,
     ) -> None:
-        """Find those of an object or array, which is in, or about, a container."""
+        """Find those of an object which is in, or about, a container."""
         if len(steps) > MAX_DEPTH or len(self._found) >= MAX_VALUES:
             return
-        if isinstance(node, dict):
-            for name, child in node.items():
-                if isinstance(child, str):
+        for name, child in node.items():
+            if isinstance(child, str):
+                length = len(child)
+                if length >= MIN_OPAQUE:
+                    if " " not in child or "{h1:" in child:
+                        self._string(names[name], name, child, steps, container, is_weak)
+                elif length and (names[name].is_id or child[0] == "/"):
+                    self._string(names[name], name, child, steps, container, is_weak)
+            elif isinstance(child, dict):
+                if child:
                     field = names[name]
-                    if field.is_id or len(child) >= MIN_OPAQUE or child[:1] == "/":
-                        self._string(field, name, child, steps, container, is_weak)
-                elif type(child) is int:
-                    field = names[name]
-                    if field.is_id:
-                        text = str(child)
-                        keys = self._keys(field, container, text)
-                        if keys:
-                            self._found.append(Value(JSON, (*steps, name), keys, text, is_weak))
-                elif child and isinstance(child, (dict, list)):
+                    inner = container if field.is_envelope else field
+                    self.members(child, (*steps, name), inner, is_weak)
+            elif isinstance(child, list):
+                if child:
                     field = names[name]
                     inner = container if self._is_envelope(field, steps) else field
-                    self.into(child, (*steps, name), inner, is_weak)
-        elif isinstance(node, list):
-            count = len(node)
-            weak = is_weak or count > 1
-            for index, child in enumerate(node):
-                if isinstance(child, (dict, list)):
-                    self.into(child, (*steps, (index, count)), container, weak)
-                elif container is not None and container.is_id:
-                    if isinstance(child, str):
-                        place: tuple[Step, ...] = (*steps, (index, count))
-                        _add(self._found, JSON, place, child, container.keys, is_weak=weak)
-                    elif type(child) is int:
-                        place = (*steps, (index, count))
-                        self._found.append(Value(JSON, place, container.keys, str(child), weak))
+                    self.items(child, (*steps, name), inner, is_weak)
+            elif type(child) is int and names[name].is_id:
+                field = names[name]
+                text = str(child)
+                keys = field.keys if field.subject else self._keys(container, text)
+                if keys and not (
+                    self._known is not None and self._known.knows(text, keys, is_weak)
+                ):
+                    self._found.append(Value(JSON, (*steps, name), keys, text, is_weak))
+
+    def items(
+        self, node: list[object], steps: tuple[Step, ...], container: Name | None, is_weak: bool
+    ) -> None:
+        """Find those of an array."""
+        if len(steps) > MAX_DEPTH or len(self._found) >= MAX_VALUES:
+            return
+        count = len(node)
+        weak = is_weak or count > 1
+        for index, child in enumerate(node):
+            if isinstance(child, dict):
+                self.members(child, (*steps, (index, count)), container, weak)
+            elif isinstance(child, list):
+                self.items(child, (*steps, (index, count)), container, weak)
+            elif container is not None and container.is_id:
+                place: tuple[Step, ...] = (*steps, (index, count))
+                if isinstance(child, str):
+                    _add(self._found, JSON, place, child, container.keys, is_weak=weak)
+                elif type(child) is int:
+                    self._found.append(Value(JSON, place, container.keys, str(child), weak))
 
     def _is_envelope(self, field: Name, steps: tuple[Step, ...]) -> bool:
         # `items` of a collection are what the path says; those of one order are order items.
@@ -377,21 +419,20 @@ class _Walk:
         container: Name | None,
         is_weak: bool,
     ) -> None:
-        if len(text) > MAX_TEXT or not text or " " in text:
-            # Marks stand behind a word and a space, ids do not hold any.
-            if "{h1:" in text and len(text) <= MAX_TEXT:
-                _add(self._found, JSON, (*steps, name), text, NO_KEYS, is_weak=is_weak)
+        if len(text) > MAX_TEXT:
             return
-        if is_link(text):
+        if text[0] in "/h" and is_link(text):
             _add_link(self._found, JSON, (*steps, name), text, is_weak=is_weak)
             return
-        keys = self._keys(field, container, text) if field.is_id else NO_KEYS
+        keys = NO_KEYS
+        if field.is_id:
+            keys = field.keys if field.subject else self._keys(container, text)
+        if self._known is not None and self._known.knows(text, keys or _ANY, is_weak):
+            return
         _add(self._found, JSON, (*steps, name), text, keys, is_weak=is_weak)
 
-    def _keys(self, field: Name, container: Name | None, text: str) -> Keys:
-        """Return the keys of an id; what the path calls the thing that has it is one, too."""
-        if field.subject:
-            return field.keys
+    def _keys(self, container: Name | None, text: str) -> Keys:
+        """Return the keys of a bare id; what the path calls the thing that has it is one, too."""
         keys = NO_KEYS if container is None else container.keys
         segments = self._segments
         if text in segments:

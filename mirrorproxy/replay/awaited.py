@@ -49,15 +49,24 @@ class Coming:
         givers.append((keys, flight))
         return True
 
+    def knows(self, text: str, keys: Keys) -> bool:
+        """Tell whether a value will be given under one of these keys."""
+        for given, _ in self.givers.get(text, ()):
+            for key in keys:
+                if key in given:
+                    return True
+        return False
+
     def drop(self, flight: Flight, text: str) -> None:
         """Take that a flight gives a value no more, as it has ended."""
         givers = self.givers.get(text)
         if givers is None:
             return
-        left = [one for one in givers if one[1] is not flight]
-        if left:
-            self.givers[text] = left
-            return
+        if len(givers) > 1 or givers[0][1] is not flight:
+            left = [one for one in givers if one[1] is not flight]
+            if left:
+                self.givers[text] = left
+                return
         del self.givers[text]
         token = token_of(text)
         if token != text:

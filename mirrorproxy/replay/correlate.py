@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from mirrorproxy.marks import PATTERN, is_sealed
-from mirrorproxy.replay.affinity import UNMISTAKABLE
+from mirrorproxy.replay.affinity import UNMISTAKABLE, Keys
 from mirrorproxy.replay.answer import Answer
 from mirrorproxy.replay.answered_values import Body, Step, Value, places, values_of
 from mirrorproxy.replay.awaited import Awaited, Coming
@@ -63,6 +63,21 @@ class _View:
         self.coming = Coming()
 
 
+class _KnownTo:
+    """What a session needs not learn from what it only reads."""
+
+    def __init__(self, view: _View, session: str) -> None:
+        self._view = view
+        self._session = session
+
+    def knows(self, text: str, keys: Keys, is_weak: bool) -> bool:
+        """Tell whether a value is known, or will be."""
+        view = self._view
+        return view.memory.knows(
+            text, keys, self._session if is_weak else None
+        ) or view.coming.knows(text, keys)
+
+
 class Correlation:
     """The correlation of one run; see the module.
 
@@ -87,25 +102,21 @@ class Correlation:
         recorded = shot.recorded
         if recorded is None or recorded.status >= 400:
             return 0
-        is_read = shot.method in _READS
-        if not is_read and recorded.status != 204:
+        if shot.method not in _READS and recorded.status != 204:
             self.tally.writes += 1
             if recorded.body is None and recorded.body_bytes != 0:
                 self.tally.without_body += 1
-        found = values_of(recorded, shot.method, shot.path)
-        if not found:
-            return 0
         view = self._view(shot)
-        memory, coming = view.memory, view.coming
-        values: list[Value] = []
-        for value in found:
-            # What was only read again teaches nothing that is not known, or soon will be.
-            if is_read and memory.knows(value.text, value.keys):
-                continue
-            if coming.expect(flight, value.text, value.keys) or not is_read:
-                values.append(value)
+        # Only what is made anew can have a name again that is known already.
+        known = None if shot.method == "POST" else _KnownTo(view, shot.session)
+        values = values_of(recorded, shot.method, shot.path, known)
         if not values:
             return 0
+        coming = view.coming
+        for value in values:
+            # What stands in a list was given before, or is asked for by who got the list.
+            if not value.is_weak:
+                coming.expect(flight, value.text, value.keys)
         flight.gives = values
         if flight.answer is None:
             flight.answer = Answer()
@@ -233,7 +244,7 @@ class Correlation:
     def _learn(
         self, memory: Memory, value: Value, text: str, session: str, exchange_id: str
     ) -> None:
-        place = places[value.part, value.steps]
+        place = "" if self._told is None else places[value.part, value.steps]
         learned = Learned(value.keys, session, text, value.is_weak, exchange_id, place)
         if memory.learn(value.text, learned) and text != value.text:
             self.tally.learned += 1
@@ -244,7 +255,8 @@ class Correlation:
         if gives is not None:
             coming = self._view(flight.shot).coming
             for value in gives:
-                coming.drop(flight, value.text)
+                if not value.is_weak:
+                    coming.drop(flight, value.text)
             flight.gives = None
         flight.tokens = None
         self.awaited.ended(flight)

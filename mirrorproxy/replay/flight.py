@@ -42,9 +42,9 @@ class Flight(Receiver):
     come again, as received. Of its session, set by `order`:
     stream: its place is in; place: its number; began_us, ended_us: in
     production; is_held: whether it waits there; is_following: whether it waits for an answer
-    that gives it a value; freed_s: when both were over, 0 if they never were. Of what it gives and gets, set by
-    `correlate`: number: in the order of planning; gives: the values that production's answer
-    gave; tokens: what it carries, from its turn to its leaving.
+    that gives it a value; freed_s: when both were over, 0 if they never were. Of what it
+    gives and gets, set by `correlate`: number: in the order of planning; gives: the values
+    that production's answer gave; tokens: what it carries, from its turn to its leaving.
     """
 
     __slots__ = (

@@ -113,8 +113,7 @@ class Memory:
                 self._shrink(text, rival)
                 known.insert(0, learned)
             self.pairs.move_to_end(text)
-        for key in learned.keys:
-            self._images[key, learned.value] = text
+        self._images[learned.keys[0], learned.value] = text
         self._grow(text, learned)
         return True
 
@@ -122,9 +121,8 @@ class Memory:
         known = self.pairs.get(text)
         if known is not None and _meeting(known, learned.keys) is not None:
             return False
-        for key in learned.keys:
-            if self._images.get((key, learned.value), text) != text:
-                return False
+        if self._images.get((learned.keys[0], learned.value), text) != text:
+            return False
         if known is None:
             if learned.value == text:
                 return False
@@ -155,10 +153,18 @@ class Memory:
         self._grow(text, learned)
         return True
 
-    def knows(self, text: str, keys: Keys) -> bool:
-        """Tell whether it is surely known what takes a text's place under one of these keys."""
+    def knows(self, text: str, keys: Keys, session: str | None) -> bool:
+        """Tell whether it is surely known what takes a text's place under one of these keys.
+
+        session: for whom something weak is enough; None for nobody.
+        """
         known = self.pairs.get(text)
-        return known is not None and _meeting(known, keys) is not None
+        if known is None:
+            return False
+        if _meeting(known, keys) is not None:
+            return True
+        own = None if session is None else self.pairs.get(f"{session}\0{text}")
+        return own is not None and _meeting(own, keys) is not None
 
     def find(self, text: str, keys: Keys, session: str) -> Learned | None:
         """Return what takes a text's place, None if nothing is known.
@@ -221,9 +227,9 @@ class Memory:
     def _shrink(self, text: str, learned: Learned) -> None:
         self._limits.count -= 1
         self._limits.bytes -= _ENTRY_BYTES + len(text) + len(learned.value)
-        for key in learned.keys:
-            if self._images.get((key, learned.value)) == text:
-                del self._images[key, learned.value]
+        image = (learned.keys[0], learned.value)
+        if self._images.get(image) == text:
+            del self._images[image]
 
 
 def _meeting(known: list[Learned], keys: Keys) -> Learned | None:

@@ -6,15 +6,13 @@ somewhere and for requests that go there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from typing import Final, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
 from mirrorproxy.replay.affinity import (
-    NO_KEYS,
     UNMISTAKABLE,
     Keys,
-    Name,
     collection,
     is_unmistakable,
     names,
@@ -50,11 +48,12 @@ def is_link(text: str) -> bool:
     return text.startswith(("http://", "https://")) and " " not in text
 
 
-def parts_of(link: str, hits: Set[str] | None = None) -> Iterator[Part]:
-    """Yield the values in a link, in their order.
+def parts_of(link: str, hits: Set[str] | None = None) -> list[Part]:
+    """Return the values in a link, in their order.
 
     hits: tokens; values that begin with none of them are passed over. None passes over none.
     """
+    found: list[Part] = []
     start = _path_start(link)
     end = link.find("#", start)
     if end < 0:
@@ -63,9 +62,10 @@ def parts_of(link: str, hits: Set[str] | None = None) -> Iterator[Part]:
     path_end = end if query < 0 else query
     segments = link[start:path_end].split("/")
     if len(segments) <= MAX_PARTS:
-        yield from _segments(segments, start, hits)
+        _add_segments(found, segments, start, hits)
     if query >= 0:
-        yield from _pairs(link[query + 1 : end], query + 1, collection(plain(segments)), hits)
+        _add_pairs(found, link[query + 1 : end], query + 1, segments, hits)
+    return found
 
 
 def plain(segments: list[str]) -> list[str]:
@@ -87,31 +87,31 @@ def _path_start(link: str) -> int:
     return len(link) if at < 0 else at
 
 
-def _segments(segments: list[str], start: int, hits: Set[str] | None) -> Iterator[Part]:
+def _add_segments(
+    found: list[Part], segments: list[str], start: int, hits: Set[str] | None
+) -> None:
     before = ""
     count = len(segments)
     for index, segment in enumerate(segments):
-        if segment:
-            text = unquote(segment) if "%" in segment else segment
-            if hits is not None and text not in hits and token_of(text) not in hits:
-                before = text
-                start += len(segment) + 1
-                continue
+        text = unquote(segment) if "%" in segment else segment
+        if before and text and (hits is None or text in hits or token_of(text) in hits):
             length = len(segment)
             for ending in _ENDINGS:
                 if index == count - 1 and text.endswith(ending):
                     text, length = text[: -len(ending)], length - len(ending)
                     break
-            keys = names[before].used if before else NO_KEYS
+            keys = names[before].used
             if is_unmistakable(text):
                 keys = (UNMISTAKABLE, *keys)
             if keys and text:
-                yield Part(f"{index}/{count}", keys, text, start, start + length, False)
-            before = text
+                found.append(Part(f"{index}/{count}", keys, text, start, start + length, False))
+        before = text
         start += len(segment) + 1
 
 
-def _pairs(query: str, start: int, about: Name | None, hits: Set[str] | None) -> Iterator[Part]:
+def _add_pairs(
+    found: list[Part], query: str, start: int, segments: list[str], hits: Set[str] | None
+) -> None:
     pairs = query.split("&")
     if len(pairs) > MAX_PARTS:
         return
@@ -121,16 +121,15 @@ def _pairs(query: str, start: int, about: Name | None, hits: Set[str] | None) ->
         start += len(pair) + 1
         if not raw:
             continue
-        field = names[unquote_plus(raw_name).removesuffix("[]")]
         texts = raw.split(",")
         for text in texts:
             decoded = unquote_plus(text) if "%" in text or "+" in text else text
-            if hits is not None and token_of(decoded) not in hits:
-                at += len(text) + 1
-                continue
-            keys = used_keys(field, about, is_listed=len(texts) > 1 or raw_name.endswith("[]"))
-            if is_unmistakable(decoded):
-                keys = (UNMISTAKABLE, *keys)
-            if keys and decoded:
-                yield Part(f"?{raw_name}", keys, decoded, at, at + len(text), True)
+            if decoded and (hits is None or decoded in hits or token_of(decoded) in hits):
+                is_listed = len(texts) > 1 or raw_name.endswith("[]")
+                field = names[unquote_plus(raw_name).removesuffix("[]")]
+                keys = used_keys(field, collection(plain(segments)), is_listed=is_listed)
+                if is_unmistakable(decoded):
+                    keys = (UNMISTAKABLE, *keys)
+                if keys:
+                    found.append(Part(f"?{raw_name}", keys, decoded, at, at + len(text), True))
             at += len(text) + 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Final, NamedTuple
 from urllib.parse import quote, quote_plus, unquote_plus
 
@@ -57,6 +57,8 @@ _HEADER_SAFE = re.compile(r"[\x21-\x7e\x80-\xff]+(?: [\x21-\x7e\x80-\xff]+)*")
 _COOKIE_SAFE = re.compile(r"[!#-+\--:<-\[\]-~]+")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 
+_QUOTE, _COLON, _COMMA = 0x22, 0x3A, 0x2C
+_BRACE, _BRACE_END, _BRACKET, _BRACKET_END = 0x7B, 0x7D, 0x5B, 0x5D
 _JSON = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][0-9.eE+-]*|[{}\[\]:,]', re.DOTALL)
 
 PATH, QUERY, HEADER, COOKIE, BODY = "path", "query", "header", "cookie", "body"
@@ -148,34 +150,36 @@ def plain_of(shot: Shot) -> bytes:
     return plain if len(plain) <= 4 * MAX_BODY_BYTES else b""
 
 
-def references_of(shot: Shot, hits: Set[str]) -> Iterator[Reference]:
-    """Yield the values in a shot that something could be known by.
+def references_of(shot: Shot, hits: Set[str]) -> list[Reference]:
+    """Return the values in a shot that something could be known by.
 
     hits: tokens; what begins with none of them is passed over.
     """
+    found: list[Reference] = []
+    path = shot.path.partition("?")[0]
     for part in parts_of(shot.path, hits):
         name = part.label[1:] if part.is_query else ""
-        yield Reference(
-            QUERY if part.is_query else PATH,
-            name,
-            part.keys,
-            part.text,
-            0,
-            part.start,
-            part.end,
-            _in_query if part.is_query else _in_path,
-        )
-    path = shot.path.partition("?")[0]
+        kind, put = (QUERY, _in_query) if part.is_query else (PATH, _in_path)
+        found.append(Reference(kind, name, part.keys, part.text, 0, part.start, part.end, put))
     for line, (name, value) in enumerate(shot.headers):
-        if not _idle[name] and not hits.isdisjoint(TOKEN.findall(value)):
-            yield from _in_headers(name, value, line, path)
+        if not _idle[name] and _holds_any(value, hits):
+            _add_of_header(found, name, value, line, path)
     if shot.body:
         body = plain_of(shot)
-        if body:
-            yield from _in_body(body, shot, hits)
+        if body and _holds_any(body.decode("latin-1"), hits):
+            _add_of_body(found, body, shot, hits)
+    return found
 
 
-def _in_headers(name: str, value: str, line: int, path: str) -> Iterator[Reference]:
+def _holds_any(text: str, hits: Set[str]) -> bool:
+    for hit in hits:
+        if hit in text:
+            return True
+    # Escaped, it may be there all the same.
+    return "%" in text or "\\" in text or "&" in text
+
+
+def _add_of_header(found: list[Reference], name: str, value: str, line: int, path: str) -> None:
     lower = name.lower()
     if lower == "cookie":
         start = 0
@@ -187,14 +191,14 @@ def _in_headers(name: str, value: str, line: int, path: str) -> Iterator[Referen
                 keys: Keys = (f"cookie {key.strip()}",)
                 if is_unmistakable(bare):
                     keys = (UNMISTAKABLE, *keys)
-                yield Reference(
-                    COOKIE, key.strip(), keys, bare, line, at, at + len(bare), _in_cookie
+                found.append(
+                    Reference(COOKIE, key.strip(), keys, bare, line, at, at + len(bare), _in_cookie)
                 )
             start += len(pair) + 1
     elif lower in _TAGS:
-        for found in _TAG.finditer(value):
+        for tag in _TAG.finditer(value):
             keys = (f"etag {path}", "etag")
-            yield Reference(HEADER, name, keys, found[1], line, *found.span(1), _in_tag)
+            found.append(Reference(HEADER, name, keys, tag[1], line, *tag.span(1), _in_tag))
     else:
         at = value.rfind(" ") + 1
         text = value[at:]
@@ -202,16 +206,16 @@ def _in_headers(name: str, value: str, line: int, path: str) -> Iterator[Referen
         if is_unmistakable(text):
             keys = (UNMISTAKABLE, *keys)
         if keys and text:
-            yield Reference(HEADER, name, keys, text, line, at, len(value), _in_header)
+            found.append(Reference(HEADER, name, keys, text, line, at, len(value), _in_header))
 
 
-def _in_body(body: bytes, shot: Shot, hits: Set[str]) -> Iterator[Reference]:
+def _add_of_body(found: list[Reference], body: bytes, shot: Shot, hits: Set[str]) -> None:
     media = media_type(first(shot.headers, "content-type"))
     about = collection(segments_of(shot.path))
-    if is_json(body, media):
-        yield from _in_json(body, about, hits)
+    if "json" in media or is_json(body, media):
+        _Json(found, hits).read(body, about)
     elif media == _FORM:
-        yield from _in_form(body, about, hits)
+        _add_of_form(found, body, about, hits)
     elif "xml" in media:
         # One character for each byte, so that places in the one are places in the other.
         text = body.decode("latin-1")
@@ -224,7 +228,9 @@ def _in_body(body: bytes, shot: Shot, hits: Set[str]) -> Iterator[Reference]:
             inside = names[steps[-2]] if len(steps) > 1 else about
             keys = _keys(names[steps[-1].lstrip("@")], inside, value)
             if keys:
-                yield Reference(BODY, spot.path, keys, value, 0, spot.start, spot.end, _in_markup)
+                found.append(
+                    Reference(BODY, spot.path, keys, value, 0, spot.start, spot.end, _in_markup)
+                )
 
 
 def _keys(field: Name, container: Name | None, text: str, *, is_listed: bool = False) -> Keys:
@@ -232,7 +238,7 @@ def _keys(field: Name, container: Name | None, text: str, *, is_listed: bool = F
     return (UNMISTAKABLE, *keys) if is_unmistakable(text) else keys
 
 
-def _in_form(body: bytes, about: Name | None, hits: Set[str]) -> Iterator[Reference]:
+def _add_of_form(found: list[Reference], body: bytes, about: Name | None, hits: Set[str]) -> None:
     start = 0
     for pair in body.decode("latin-1").split("&"):
         raw_name, _, raw = pair.partition("=")
@@ -249,97 +255,100 @@ def _in_form(body: bytes, about: Name | None, hits: Set[str]) -> Iterator[Refere
         inside = names[steps[-2]] if len(steps) > 1 else about
         keys = _keys(names[steps[-1]], inside, text, is_listed=name.endswith("[]"))
         if keys:
-            yield Reference(BODY, name, keys, text, 0, at, at + len(raw), _in_query)
+            found.append(Reference(BODY, name, keys, text, 0, at, at + len(raw), _in_query))
 
 
-class _Level(NamedTuple):
-    """Where the scan of a JSON text is: in an object or an array, under which name."""
+class _Json:
+    """Finds the references of a JSON text, by its tokens: nothing is read into values."""
 
-    is_array: bool
-    container: Name | None
-    key: str
+    def __init__(self, found: list[Reference], hits: Set[str]) -> None:
+        self._found = found
+        self._hits = hits
+
+    def read(self, body: bytes, about: Name | None) -> None:
+        """Add those of a body that is about something."""
+        levels: list[tuple[bool, Name | None, str]] = []
+        is_array, is_key = True, False
+        container, key = about, ""
+        hits = self._hits
+        for match in _JSON.finditer(body):
+            token = match[0]
+            kind = token[0]
+            if kind == _QUOTE:
+                text = _text(token)
+                if is_key:
+                    key = text
+                elif text:
+                    self._string(text, token, match.start(), key, container, is_array)
+            elif kind == _COLON:
+                is_key = False
+            elif kind == _COMMA:
+                is_key = not is_array
+            elif kind in (_BRACE, _BRACKET):
+                levels.append((is_array, container, key))
+                if key and not names[key].is_envelope:
+                    container = names[key]
+                is_key = kind == _BRACE
+                is_array = not is_key
+                if is_key:
+                    key = ""
+            elif kind in (_BRACE_END, _BRACKET_END):
+                if levels:
+                    is_array, container, key = levels.pop()
+                is_key = False
+            else:
+                text = token.decode()
+                if text in hits:
+                    keys = _scalar_keys(key, container, is_array)
+                    if keys:
+                        self._found.append(
+                            Reference(
+                                BODY, key, keys, text, 0, match.start(), match.end(), _in_number
+                            )
+                        )
+
+    def _string(
+        self,
+        text: str,
+        token: bytes,
+        start: int,
+        key: str,
+        container: Name | None,
+        is_array: bool,
+    ) -> None:
+        start += 1
+        if text[0] in "/h" and is_link(text):
+            if len(text) == len(token) - 2:
+                for part in parts_of(text, self._hits):
+                    put = _in_query if part.is_query else _in_path
+                    end = start + part.end
+                    self._found.append(
+                        Reference(BODY, key, part.keys, part.text, 0, start + part.start, end, put)
+                    )
+        elif text in self._hits or token_of(text) in self._hits:
+            keys = _scalar_keys(key, container, is_array)
+            if is_unmistakable(text):
+                keys = (UNMISTAKABLE, *keys)
+            if keys:
+                end = start + len(token) - 2
+                self._found.append(Reference(BODY, key, keys, text, 0, start, end, _in_json_text))
 
 
-def _in_json(body: bytes, about: Name | None, hits: Set[str]) -> Iterator[Reference]:
-    levels: list[_Level] = []
-    is_array, container, key = True, about, ""
-    is_key = False
-    for found in _JSON.finditer(body):
-        token = found[0]
-        kind = token[:1]
-        if kind == b'"':
-            if is_key:
-                key = _text(token) or ""
-                continue
-            text = _text(token)
-            if text is not None:
-                yield from _in_string(text, key, container, found.start(), token, is_array, hits)
-        elif kind == b":":
-            is_key = False
-        elif kind == b",":
-            is_key = not is_array
-        elif kind in (b"{", b"["):
-            levels.append(_Level(is_array, container, key))
-            if key and not names[key].is_envelope:
-                container = names[key]
-            is_array, is_key = kind == b"[", kind == b"{"
-            if not is_array:
-                key = ""
-        elif kind in (b"}", b"]"):
-            if levels:
-                is_array, container, key = levels.pop()
-            is_key = False
-        else:
-            text = token.decode()
-            if text in hits:
-                keys = _scalar_keys(key, container, is_array)
-                if keys:
-                    start, end = found.span()
-                    yield Reference(BODY, key, keys, text, 0, start, end, _in_number)
-
-
-def _text(token: bytes) -> str | None:
-    """Return the text that a JSON string stands for, None if it stands for none."""
+def _text(token: bytes) -> str:
+    """Return the text that a JSON string stands for, "" if it stands for none."""
     try:
         if b"\\" in token:
             text = json.loads(token)
-            return text if isinstance(text, str) else None
+            return text if isinstance(text, str) else ""
         return token[1:-1].decode()
     except ValueError:
-        return None
+        return ""
 
 
 def _scalar_keys(key: str, container: Name | None, is_array: bool) -> Keys:
     if key:
         return used_keys(names[key], container, is_listed=is_array)
     return NO_KEYS if container is None else container.used
-
-
-def _in_string(
-    text: str,
-    key: str,
-    container: Name | None,
-    start: int,
-    token: bytes,
-    is_array: bool,
-    hits: Set[str],
-) -> Iterator[Reference]:
-    if is_link(text):
-        if len(text) == len(token) - 2:
-            for part in parts_of(text, hits):
-                put = _in_query if part.is_query else _in_path
-                at = start + 1
-                yield Reference(
-                    BODY, key, part.keys, part.text, 0, at + part.start, at + part.end, put
-                )
-        return
-    if text in hits or token_of(text) in hits:
-        keys = _scalar_keys(key, container, is_array)
-        if is_unmistakable(text):
-            keys = (UNMISTAKABLE, *keys)
-        if keys:
-            end = start + len(token) - 1
-            yield Reference(BODY, key, keys, text, 0, start + 1, end, _in_json_text)
 
 
 class Change(NamedTuple):

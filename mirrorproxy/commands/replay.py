@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     guard = ProductionGuard(settings.guarded)
     decode = Decoder(keeps_secrets=settings.rules.sends_logged_credentials)
     planner = _planner(settings, args.seed, opened.delay_s)
-    correlation = correlation_of(is_wanted=settings.correlates)
+    correlation = correlation_of(settings)
     with ExitStack() as stack:
         stack.callback(opened.close)
         if args.dry_run:

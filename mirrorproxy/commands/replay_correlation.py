@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mirrorproxy.commands.replay_options import Settings
 from mirrorproxy.replay.correlate import Correlation
 
 _WORTH_SAYING = 0.01
 
 
-def correlation_of(*, is_wanted: bool) -> Correlation | None:
+def correlation_of(settings: Settings) -> Correlation | None:
     """Return the correlation of a replay, None where none is wanted."""
-    return Correlation() if is_wanted else None
+    rules = settings.rules.correlated
+    if not settings.correlates or not any(declared.is_on for declared in rules.values()):
+        return None
+    return Correlation(rules=rules)
 
 
 def correlation_json(correlation: Correlation | None) -> dict[str, object] | None:

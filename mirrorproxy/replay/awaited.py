@@ -1,9 +1,10 @@
-"""What is about to be learned: shots wait for the answers that give them their values.
+"""What is on its way: shots wait for the answers that give them their values.
 
-Pure. Holds, by value and key, the flight whose recorded answer gave it first, from
-planning until it ends. A shot that refers to such a value waits exactly when production
-had ended that answer before the shot began, whatever its session: the rule of `order`,
-across sessions. Who is waited for was planned before, so nobody waits in a circle.
+Pure. Holds, by value and key, the flights whose recorded answers give it and the writes
+that carry it, from planning until they end. A shot that refers to such a value waits
+exactly when production had ended that answer before the shot began, whatever its session:
+the rule of `order`, across sessions. Who is waited for was planned before, so nobody
+waits in a circle.
 """
 
 from __future__ import annotations
@@ -20,67 +21,85 @@ from mirrorproxy.replay.order import SKEW_US
 MAX_WAIT_S: Final = 10.0
 """How long a shot waits where no limit of its target ends it before."""
 
-_Giver = tuple[Keys, Flight]
+MAX_OPEN: Final = 64
+"""So many open flights of one value are known: what more of them have is everybody's."""
+
+
+class _Open:
+    """One flight that has to do with a value. gives: whether its answer gave it."""
+
+    __slots__ = ("flight", "gives", "keys")
+
+    def __init__(self, flight: Flight, keys: Keys, gives: bool) -> None:
+        self.flight = flight
+        self.keys = keys
+        self.gives = gives
 
 
 class Coming:
     """What answers on their way will give, for one target or copy.
 
-    givers: by production's value. fragments: see `learned.Memory`.
+    open: by production's value. fragments: see `learned.Memory`.
     """
 
     def __init__(self) -> None:
-        self.givers: dict[str, list[_Giver]] = {}
+        self.open: dict[str, list[_Open]] = {}
         self.fragments: dict[str, int] = {}
 
-    def expect(self, flight: Flight, text: str, keys: Keys) -> bool:
-        """Take that a planned flight will give a value; return False if another does before."""
-        givers = self.givers.get(text)
-        if givers is None:
-            self.givers[text] = [(keys, flight)]
+    def add(self, flight: Flight, text: str, keys: Keys, gives: bool) -> bool:
+        """Take that a planned flight gives or carries a value; return whether to `drop` it."""
+        known = self.open.get(text)
+        if known is None:
+            self.open[text] = [_Open(flight, keys, gives)]
             token = token_of(text)
             if token != text:
                 self.fragments[token] = self.fragments.get(token, 0) + 1
             return True
-        for others, _ in givers:
-            for key in keys:
-                if key in others:
-                    return False
-        givers.append((keys, flight))
+        if len(known) >= MAX_OPEN:
+            return False
+        known.append(_Open(flight, keys, gives))
         return True
 
-    def knows(self, text: str, keys: Keys) -> bool:
-        """Tell whether a value will be given under one of these keys."""
-        for given, _ in self.givers.get(text, ()):
-            for key in keys:
-                if key in given:
-                    return True
-        return False
-
     def drop(self, flight: Flight, text: str) -> None:
-        """Take that a flight gives a value no more, as it has ended."""
-        givers = self.givers.get(text)
-        if givers is None:
+        """Take that a flight has ended."""
+        known = self.open.get(text)
+        if known is None:
             return
-        if len(givers) > 1 or givers[0][1] is not flight:
-            left = [one for one in givers if one[1] is not flight]
+        if len(known) > 1 or known[0].flight is not flight:
+            left = [one for one in known if one.flight is not flight]
             if left:
-                self.givers[text] = left
+                self.open[text] = left
                 return
-        del self.givers[text]
+        del self.open[text]
         token = token_of(text)
         if token != text:
             self.fragments[token] -= 1
             if not self.fragments[token]:
                 del self.fragments[token]
 
-    def giver(self, flight: Flight, text: str, keys: Keys) -> Flight | None:
-        """Return whose answer a flight has to wait for to get a value, None if nobody's."""
-        for given, giver in self.givers.get(text, ()):
-            for key in keys:
-                if key in given:
-                    return giver if _had_ended(giver, flight) else None
-        return None
+    def is_given(self, flight: Flight, text: str, keys: Keys) -> bool:
+        """Tell whether an answer that had ended before a flight began will give a value."""
+        known = self.open.get(text)
+        if known is not None:
+            for one in known:
+                if one.gives and _is_any_in(keys, one.keys) and _had_ended(one.flight, flight):
+                    return True
+        return False
+
+    def before(self, flight: Flight, text: str, keys: Keys) -> list[Flight]:
+        """Return the flights that one has to wait for that refers to a value."""
+        known = self.open.get(text)
+        if known is None:
+            return []
+        return [
+            one.flight
+            for one in known
+            if _is_any_in(keys, one.keys) and _had_ended(one.flight, flight)
+        ]
+
+
+def _is_any_in(keys: Keys, others: Keys) -> bool:
+    return any(key in others for key in keys)
 
 
 def _had_ended(giver: Flight, flight: Flight) -> bool:

@@ -9,27 +9,26 @@ holds may be secrets of the target and are never shown.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from mirrorproxy.marks import PATTERN, is_sealed
 from mirrorproxy.replay.affinity import UNMISTAKABLE, Keys
 from mirrorproxy.replay.answer import Answer
-from mirrorproxy.replay.answered_values import Body, Step, Value, places, values_of
+from mirrorproxy.replay.answered_body import Body, Step, Value, places
+from mirrorproxy.replay.answered_values import declared_values, values_of
 from mirrorproxy.replay.awaited import Awaited, Coming
 from mirrorproxy.replay.flight import Flight, write_head
 from mirrorproxy.replay.learned import Learned, Limits, Memory
-from mirrorproxy.replay.references import (
-    Change,
-    Reference,
-    changed,
-    references_of,
-    tokens_of,
-)
+from mirrorproxy.replay.links import parts_of, segments_of
+from mirrorproxy.replay.reference import Change, Reference, changed
+from mirrorproxy.replay.references import plain_of, references_of, tokens_of
+from mirrorproxy.rules.declared import NOT_DECLARED, Declared
 from mirrorproxy.rules.plan import SKIP_NO_CREDENTIAL
 from mirrorproxy.rules.unseal import fill_marks
 from mirrorproxy.shot import Shot
 
+_ANY: Keys = (UNMISTAKABLE,)
 _VALUE_BYTES: Final = 240
 _READS: Final = ("GET", "HEAD", "OPTIONS")
 UNSENDABLE: Final = "unsendable"
@@ -64,31 +63,41 @@ class _View:
 
 
 class _KnownTo:
-    """What a session needs not learn from what it only reads."""
+    """What a flight's answer need not teach: it is known, or others give it before."""
 
-    def __init__(self, view: _View, session: str) -> None:
+    def __init__(self, view: _View, flight: Flight) -> None:
         self._view = view
-        self._session = session
+        self._flight = flight
+        self._session = flight.shot.session
 
     def knows(self, text: str, keys: Keys, is_weak: bool) -> bool:
-        """Tell whether a value is known, or will be."""
+        """Tell whether a value is known, or will be by the time that it matters."""
         view = self._view
         return view.memory.knows(
             text, keys, self._session if is_weak else None
-        ) or view.coming.knows(text, keys)
+        ) or view.coming.is_given(self._flight, text, keys)
 
 
 class Correlation:
     """The correlation of one run; see the module.
 
-    told: hears of each replacement, None if nobody asked.
+    rules: what each says of it, by name; what stands under None holds where no rule took
+    an exchange, and for rules that are not there. told: hears of each replacement, None if
+    nobody asked.
     """
 
-    def __init__(self, *, limits: Limits | None = None, told: Told | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        rules: Mapping[str | None, Declared] | None = None,
+        limits: Limits | None = None,
+        told: Told | None = None,
+    ) -> None:
         self.limits = Limits() if limits is None else limits
         self.awaited = Awaited()
         self.tally = Tally()
         self._told = told
+        self._rules = {} if rules is None else rules
         self._views: dict[str, _View] = {}
         self._planned = 0
 
@@ -99,7 +108,10 @@ class Correlation:
         self._planned += 1
         flight.number = self._planned
         shot = flight.shot
+        declared = self._declared(shot)
         recorded = shot.recorded
+        if not declared.is_on:
+            return 0
         if recorded is None or recorded.status >= 400:
             return 0
         if shot.method not in _READS and recorded.status != 204:
@@ -108,45 +120,78 @@ class Correlation:
                 self.tally.without_body += 1
         view = self._view(shot)
         # Only what is made anew can have a name again that is known already.
-        known = None if shot.method == "POST" else _KnownTo(view, shot.session)
+        known = None if shot.method == "POST" else _KnownTo(view, flight)
         values = values_of(recorded, shot.method, shot.path, known)
-        if not values:
-            return 0
-        coming = view.coming
-        for value in values:
-            # What stands in a list was given before, or is asked for by who got the list.
-            if not value.is_weak:
-                coming.expect(flight, value.text, value.keys)
-        flight.gives = values
-        if flight.answer is None:
-            flight.answer = Answer()
-        return _VALUE_BYTES * len(values)
+        if declared.learns:
+            values += declared_values(recorded, declared.learns)
+        opened = self._opened(flight, values, view)
+        if opened:
+            flight.opened = opened
+        if values:
+            flight.gives = values
+            if flight.answer is None:
+                flight.answer = Answer()
+        return _VALUE_BYTES * (len(values) + len(opened))
+
+    def _opened(self, flight: Flight, values: Sequence[Value], view: _View) -> list[str]:
+        """Tell others of what a flight gives and, if it is a write, carries; return of what."""
+        shot, coming = flight.shot, view.coming
+        opened: list[str] = []
+        is_read = shot.method in _READS
+        if values:
+            segments = segments_of(shot.path)
+            for value in values:
+                text = value.text
+                # What the request itself carries is not given by its answer, but told again.
+                is_echo = text in segments
+                if is_read and is_echo:
+                    continue
+                if coming.add(flight, text, value.keys, not is_echo):
+                    opened.append(text)
+        if not is_read:
+            opened += [
+                part.text
+                for part in parts_of(shot.path)
+                if coming.add(flight, part.text, part.keys, False)
+            ]
+            if shot.body and shot.body_ref is None:
+                opened += [
+                    one.text
+                    for one in self._references(flight, view, is_planned=True)
+                    if coming.add(flight, one.text, one.keys, False)
+                ]
+        return opened
+
+    def _references(self, flight: Flight, view: _View, *, is_planned: bool) -> list[Reference]:
+        """Return what a flight refers to of what others give or have given."""
+        tokens = flight.tokens
+        if tokens is None:
+            tokens = flight.tokens = tokens_of(flight.shot)
+        coming, memory = view.coming, view.memory
+        hits: set[str] = coming.open.keys() & tokens
+        if coming.fragments:
+            hits |= coming.fragments.keys() & tokens
+        if is_planned:
+            hits |= memory.pairs.keys() & tokens
+            if memory.fragments:
+                hits |= memory.fragments.keys() & tokens
+        return references_of(flight.shot, hits, self._declared(flight.shot).uses) if hits else []
 
     def waits(self, flight: Flight, now_s: float) -> bool:
         """Tell whether a flight whose turn has come waits for another's answer."""
         shot = flight.shot
         view = self._view(shot)
         coming = view.coming
-        if not coming.givers and not view.memory.pairs:
+        if not coming.open or not self._declared(shot).is_on:
             return False
-        tokens = flight.tokens = tokens_of(shot)
-        hits = coming.givers.keys() & tokens
-        if coming.fragments:
-            hits |= coming.fragments.keys() & tokens
-        if not hits:
+        before: list[Flight] = []
+        wanted = [(one.text, one.keys) for one in self._references(flight, view, is_planned=False)]
+        wanted += [(mark, _ANY) for mark in _marks_in(shot)]
+        for text, keys in wanted:
+            before += coming.before(flight, text, keys)
+        if not before:
             return False
-        givers: list[Flight] = []
-        for reference in references_of(shot, hits):
-            giver = coming.giver(flight, reference.text, reference.keys)
-            if giver is not None:
-                givers.append(giver)
-        for mark in _marks_in(shot):
-            giver = coming.giver(flight, mark, (UNMISTAKABLE,))
-            if giver is not None:
-                givers.append(giver)
-        if not givers:
-            return False
-        self.awaited.enter(flight, givers, now_s)
+        self.awaited.enter(flight, before, now_s)
         self.tally.waited += 1
         return True
 
@@ -162,7 +207,7 @@ class Correlation:
         shot = flight.shot
         memory = self._view(shot).memory
         after = shot
-        if memory.pairs:
+        if memory.pairs and self._declared(shot).is_on:
             tokens = flight.tokens
             if tokens is None or shot.body_ref is not None:
                 tokens = tokens_of(shot)
@@ -186,7 +231,7 @@ class Correlation:
     def _replaced(self, flight: Flight, shot: Shot, memory: Memory, hits: set[str]) -> Shot:
         session = shot.session
         changes: list[Change] = []
-        for reference in references_of(shot, hits):
+        for reference in references_of(shot, hits, self._declared(shot).uses):
             learned = memory.find(reference.text, reference.keys, session)
             if learned is None or learned.value == reference.text:
                 continue
@@ -196,12 +241,12 @@ class Correlation:
                 self.tally.replaced[reference.part] += 1
                 if self._told is not None:
                     self._told(flight, reference, learned)
-        return changed(shot, changes) if changes else shot
+        return changed(shot, changes, plain_of(shot)) if changes else shot
 
     def _unsealed(self, shot: Shot, memory: Memory) -> Shot | None:
         values: dict[str, str] = {}
         for mark in _marks_in(shot):
-            learned = memory.find(mark, (UNMISTAKABLE,), shot.session)
+            learned = memory.find(mark, _ANY, shot.session)
             if learned is not None:
                 values[mark] = learned.value
                 self.tally.replaced["sealed"] += 1
@@ -218,7 +263,12 @@ class Correlation:
         session, memory = shot.session, self._view(shot).memory
         body = Body(answer.head.headers(), answer.body)
         weak: list[tuple[Value, str]] = []
+        is_made = shot.method == "POST"
         for value in values:
+            if not is_made and memory.knows(
+                value.text, value.keys, session if value.is_weak else None
+            ):
+                continue
             text = body.at(value)
             if text is None or (value.text.startswith("{h1:") and is_sealed(text)):
                 continue
@@ -251,13 +301,13 @@ class Correlation:
 
     def ended(self, flight: Flight) -> None:
         """Forget what was kept for a flight that has ended."""
-        gives = flight.gives
-        if gives is not None:
+        opened = flight.opened
+        if opened is not None:
             coming = self._view(flight.shot).coming
-            for value in gives:
-                if not value.is_weak:
-                    coming.drop(flight, value.text)
-            flight.gives = None
+            for text in opened:
+                coming.drop(flight, text)
+            flight.opened = None
+        flight.gives = None
         flight.tokens = None
         self.awaited.ended(flight)
 
@@ -280,6 +330,10 @@ class Correlation:
             "writes": tally.writes,
             "writes_without_body": tally.without_body,
         }
+
+    def _declared(self, shot: Shot) -> Declared:
+        rules = self._rules
+        return rules.get(shot.rule, NOT_DECLARED) if rules else NOT_DECLARED
 
     def _view(self, shot: Shot) -> _View:
         name = f"{shot.target}\0{shot.copy}" if shot.copy else shot.target

@@ -16,7 +16,7 @@ from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject
 
 if TYPE_CHECKING:
-    from mirrorproxy.replay.answered_values import Value
+    from mirrorproxy.replay.answered_body import Value
     from mirrorproxy.replay.order import Stream
 
 _BUSY = (429, 503)
@@ -44,7 +44,8 @@ class Flight(Receiver):
     production; is_held: whether it waits there; is_following: whether it waits for an answer
     that gives it a value; freed_s: when both were over, 0 if they never were. Of what it
     gives and gets, set by `correlate`: number: in the order of planning; gives: the values
-    that production's answer gave; tokens: what it carries, from its turn to its leaving.
+    that production's answer gave; opened: what others may wait for; tokens: what it
+    carries, until it leaves.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Flight(Receiver):
         "landing",
         "loaded_bytes",
         "number",
+        "opened",
         "place",
         "retry_after",
         "sent_s",
@@ -100,6 +102,7 @@ class Flight(Receiver):
         self.freed_s = 0.0
         self.number = 0
         self.gives: list[Value] | None = None
+        self.opened: list[str] | None = None
         self.tokens: list[str] | None = None
 
     def on_head(self, head: ResponseHead) -> None:

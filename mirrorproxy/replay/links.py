@@ -6,13 +6,14 @@ somewhere and for requests that go there.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from typing import Final, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
 from mirrorproxy.replay.affinity import (
     UNMISTAKABLE,
     Keys,
+    Name,
     collection,
     is_unmistakable,
     names,
@@ -23,6 +24,8 @@ from mirrorproxy.replay.learned import token_of
 MAX_PARTS: Final = 64
 """Of a path or a query: what has more is none that a person wrote."""
 
+_NO_KEYS: Final[Mapping[int, str]] = {}
+_NO_NAMES: Final[Mapping[str, str]] = {}
 _ENDINGS: Final = (".json", ".xml", ".html", ".pdf", ".csv")
 
 
@@ -48,10 +51,13 @@ def is_link(text: str) -> bool:
     return text.startswith(("http://", "https://")) and " " not in text
 
 
-def parts_of(link: str, hits: Set[str] | None = None) -> list[Part]:
+def parts_of(
+    link: str, hits: Set[str] | None = None, declared: Mapping[int, str] = _NO_KEYS
+) -> list[Part]:
     """Return the values in a link, in their order.
 
     hits: tokens; values that begin with none of them are passed over. None passes over none.
+    declared: keys that a rule has for segments, by their index.
     """
     found: list[Part] = []
     start = _path_start(link)
@@ -62,9 +68,10 @@ def parts_of(link: str, hits: Set[str] | None = None) -> list[Part]:
     path_end = end if query < 0 else query
     segments = link[start:path_end].split("/")
     if len(segments) <= MAX_PARTS:
-        _add_segments(found, segments, start, hits)
+        _add_segments(found, segments, start, hits, declared)
     if query >= 0:
-        _add_pairs(found, link[query + 1 : end], query + 1, segments, hits)
+        about = collection(plain(segments))
+        found += pairs_of(link[query + 1 : end], query + 1, about, hits, _NO_NAMES)
     return found
 
 
@@ -88,7 +95,11 @@ def _path_start(link: str) -> int:
 
 
 def _add_segments(
-    found: list[Part], segments: list[str], start: int, hits: Set[str] | None
+    found: list[Part],
+    segments: list[str],
+    start: int,
+    hits: Set[str] | None,
+    declared: Mapping[int, str],
 ) -> None:
     before = ""
     count = len(segments)
@@ -96,25 +107,36 @@ def _add_segments(
         text = unquote(segment) if "%" in segment else segment
         if before and text and (hits is None or text in hits or token_of(text) in hits):
             length = len(segment)
-            for ending in _ENDINGS:
-                if index == count - 1 and text.endswith(ending):
-                    text, length = text[: -len(ending)], length - len(ending)
-                    break
+            if index == count - 1 and text.endswith(_ENDINGS):
+                ending = len(text) - text.rindex(".")
+                text, length = text[:-ending], length - ending
             keys = names[before].used
             if is_unmistakable(text):
                 keys = (UNMISTAKABLE, *keys)
+            if declared and index in declared:
+                keys = (declared[index], *keys)
             if keys and text:
                 found.append(Part(f"{index}/{count}", keys, text, start, start + length, False))
         before = text
         start += len(segment) + 1
 
 
-def _add_pairs(
-    found: list[Part], query: str, start: int, segments: list[str], hits: Set[str] | None
-) -> None:
+def pairs_of(
+    query: str,
+    start: int,
+    about: Name | None,
+    hits: Set[str] | None,
+    declared: Mapping[str, str],
+) -> list[Part]:
+    """Return the values in a query, see `parts_of`.
+
+    start: where it begins in its link. about: what the link's path is about. declared: keys
+    that a rule has for values, by their names.
+    """
+    found: list[Part] = []
     pairs = query.split("&")
     if len(pairs) > MAX_PARTS:
-        return
+        return found
     for pair in pairs:
         raw_name, _, raw = pair.partition("=")
         at = start + len(raw_name) + 1
@@ -125,11 +147,14 @@ def _add_pairs(
         for text in texts:
             decoded = unquote_plus(text) if "%" in text or "+" in text else text
             if decoded and (hits is None or decoded in hits or token_of(decoded) in hits):
-                is_listed = len(texts) > 1 or raw_name.endswith("[]")
-                field = names[unquote_plus(raw_name).removesuffix("[]")]
-                keys = used_keys(field, collection(plain(segments)), is_listed=is_listed)
+                name = unquote_plus(raw_name)
+                is_listed = len(texts) > 1 or name.endswith("[]")
+                keys = used_keys(names[name.removesuffix("[]")], about, is_listed=is_listed)
                 if is_unmistakable(decoded):
                     keys = (UNMISTAKABLE, *keys)
+                if name in declared:
+                    keys = (declared[name], *keys)
                 if keys:
-                    found.append(Part(f"?{raw_name}", keys, decoded, at, at + len(text), True))
+                    found.append(Part(f"?{name}", keys, decoded, at, at + len(text), True))
             at += len(text) + 1
+    return found

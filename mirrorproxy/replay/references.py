@@ -1,20 +1,16 @@
 """References: the values in a shot that an answer may have given to its user before.
 
-Pure. Finds each with where it stands and the keys that it may be known by, and puts others
-in their places. What is not replaced stays as it was, byte for byte: nothing is ever
+Pure. Finds each with where it stands and the keys that it may be known by. Nothing is ever
 read into values and written again. Multipart bodies are left alone.
 """
 
 from __future__ import annotations
 
 import html
-import json
 import re
-from collections.abc import Callable, Sequence, Set
-from typing import Final, NamedTuple
-from urllib.parse import quote, quote_plus, unquote_plus
-
-import msgspec
+from collections.abc import Set
+from typing import Final
+from urllib.parse import unquote_plus
 
 from mirrorproxy.headers import first
 from mirrorproxy.remembered import Remembered
@@ -29,10 +25,26 @@ from mirrorproxy.replay.affinity import (
     used_keys,
 )
 from mirrorproxy.replay.learned import TOKEN, token_of
-from mirrorproxy.replay.links import is_link, parts_of, segments_of
+from mirrorproxy.replay.links import pairs_of, parts_of, segments_of
 from mirrorproxy.replay.markup import spots_of
+from mirrorproxy.replay.reference import (
+    BODY,
+    COOKIE,
+    HEADER,
+    PATH,
+    QUERY,
+    Reference,
+    in_cookie,
+    in_header,
+    in_markup,
+    in_path,
+    in_query,
+    in_tag,
+)
+from mirrorproxy.replay.references_json import JsonReferences
 from mirrorproxy.rules.bodies import is_json
-from mirrorproxy.rules.coding import CannotRewriteError, compressed, media_type, plain_body
+from mirrorproxy.rules.coding import CannotRewriteError, media_type, plain_body
+from mirrorproxy.rules.declared import NOT_DECLARED, Uses
 from mirrorproxy.shot import Shot
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -52,67 +64,9 @@ _IDLE_HEADERS = frozenset(
 
 _TAGS = ("if-match", "if-none-match")
 _TAG = re.compile(r'"([^"]*)"')
+_NESTED = re.compile(r"[\[\].]+")
 _FORM: Final = "application/x-www-form-urlencoded"
-_HEADER_SAFE = re.compile(r"[\x21-\x7e\x80-\xff]+(?: [\x21-\x7e\x80-\xff]+)*")
-_COOKIE_SAFE = re.compile(r"[!#-+\--:<-\[\]-~]+")
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)")
-
-_QUOTE, _COLON, _COMMA = 0x22, 0x3A, 0x2C
-_BRACE, _BRACE_END, _BRACKET, _BRACKET_END = 0x7B, 0x7D, 0x5B, 0x5D
-_JSON = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|-?[0-9][0-9.eE+-]*|[{}\[\]:,]', re.DOTALL)
-
-PATH, QUERY, HEADER, COOKIE, BODY = "path", "query", "header", "cookie", "body"
-
-
-class Reference(NamedTuple):
-    """A value in a shot.
-
-    part: PATH and so on. name: of the header, or of what it stands under, for people.
-    keys: that it may be known by, the best first. line: of the header. start, end: where
-    it stands in its part. put: writes another value for that place, None if it cannot
-    stand there.
-    """
-
-    part: str
-    name: str
-    keys: Keys
-    text: str
-    line: int
-    start: int
-    end: int
-    put: Callable[[str], str | None]
-
-
-def _in_path(value: str) -> str | None:
-    return quote(value, safe="")
-
-
-def _in_query(value: str) -> str | None:
-    return quote_plus(value)
-
-
-def _in_header(value: str) -> str | None:
-    return value if _HEADER_SAFE.fullmatch(value) else None
-
-
-def _in_tag(value: str) -> str | None:
-    return value if _HEADER_SAFE.fullmatch(value) and '"' not in value else None
-
-
-def _in_cookie(value: str) -> str | None:
-    return value if _COOKIE_SAFE.fullmatch(value) else None
-
-
-def _in_number(value: str) -> str | None:
-    return value if _NUMBER.fullmatch(value) else None
-
-
-def _in_json_text(value: str) -> str | None:
-    return json.dumps(value)[1:-1]
-
-
-def _in_markup(value: str) -> str | None:
-    return html.escape(value)
+_NOT_TEXT = ("multipart/", "image/", "video/", "audio/")
 
 
 def _is_idle(name: str) -> bool:
@@ -140,8 +94,7 @@ def plain_of(shot: Shot) -> bytes:
     body = shot.body
     if not body or len(body) > MAX_BODY_BYTES:
         return b""
-    media = media_type(first(shot.headers, "content-type"))
-    if media.startswith(("multipart/", "image/", "video/", "audio/")):
+    if media_type(first(shot.headers, "content-type")).startswith(_NOT_TEXT):
         return b""
     try:
         plain = plain_body(body, first(shot.headers, "content-encoding"))
@@ -150,24 +103,32 @@ def plain_of(shot: Shot) -> bytes:
     return plain if len(plain) <= 4 * MAX_BODY_BYTES else b""
 
 
-def references_of(shot: Shot, hits: Set[str]) -> list[Reference]:
+def references_of(shot: Shot, hits: Set[str], uses: Uses = NOT_DECLARED.uses) -> list[Reference]:
     """Return the values in a shot that something could be known by.
 
-    hits: tokens; what begins with none of them is passed over.
+    hits: tokens; what begins with none of them is passed over. uses: what the rule says.
     """
-    found: list[Reference] = []
-    path = shot.path.partition("?")[0]
-    for part in parts_of(shot.path, hits):
-        name = part.label[1:] if part.is_query else ""
-        kind, put = (QUERY, _in_query) if part.is_query else (PATH, _in_path)
-        found.append(Reference(kind, name, part.keys, part.text, 0, part.start, part.end, put))
+    path, _, query = shot.path.partition("?")
+    declared = uses.in_path(segments_of(path)) if uses.templates else {}
+    found = [
+        Reference(PATH, "", part.keys, part.text, 0, part.start, part.end, in_path)
+        for part in parts_of(path, hits, declared)
+    ]
+    if query:
+        about = collection(segments_of(path))
+        found += [
+            Reference(
+                QUERY, part.label[1:], part.keys, part.text, 0, part.start, part.end, in_query
+            )
+            for part in pairs_of(query, len(path) + 1, about, hits, uses.query)
+        ]
     for line, (name, value) in enumerate(shot.headers):
         if not _idle[name] and _holds_any(value, hits):
-            _add_of_header(found, name, value, line, path)
+            _add_of_header(found, name, value, line, path, uses)
     if shot.body:
         body = plain_of(shot)
         if body and _holds_any(body.decode("latin-1"), hits):
-            _add_of_body(found, body, shot, hits)
+            _add_of_body(found, body, shot, hits, uses)
     return found
 
 
@@ -179,66 +140,59 @@ def _holds_any(text: str, hits: Set[str]) -> bool:
     return "%" in text or "\\" in text or "&" in text
 
 
-def _add_of_header(found: list[Reference], name: str, value: str, line: int, path: str) -> None:
+def _add_of_header(
+    found: list[Reference], name: str, value: str, line: int, path: str, uses: Uses
+) -> None:
     lower = name.lower()
     if lower == "cookie":
         start = 0
         for pair in value.split(";"):
-            key, equals, text = pair.partition("=")
-            bare = text.strip().strip('"')
+            raw_key, equals, text = pair.partition("=")
+            key, bare = raw_key.strip(), text.strip().strip('"')
             if equals and bare:
-                at = start + len(key) + 1 + text.index(bare)
-                keys: Keys = (f"cookie {key.strip()}",)
-                if is_unmistakable(bare):
-                    keys = (UNMISTAKABLE, *keys)
+                at = start + len(raw_key) + 1 + text.index(bare)
+                keys = _with(uses.cookies.get(key), (f"cookie {key}",), bare)
                 found.append(
-                    Reference(COOKIE, key.strip(), keys, bare, line, at, at + len(bare), _in_cookie)
+                    Reference(COOKIE, key, keys, bare, line, at, at + len(bare), in_cookie)
                 )
             start += len(pair) + 1
     elif lower in _TAGS:
         for tag in _TAG.finditer(value):
-            keys = (f"etag {path}", "etag")
-            found.append(Reference(HEADER, name, keys, tag[1], line, *tag.span(1), _in_tag))
+            keys = _with(uses.headers.get(lower), (f"etag {path}", "etag"), "")
+            start, end = tag.span(1)
+            found.append(Reference(HEADER, name, keys, tag[1], line, start, end, in_tag))
     else:
-        at = value.rfind(" ") + 1
-        text = value[at:]
+        start = value.rfind(" ") + 1
+        text = value[start:]
         keys = used_keys(names[lower], None) if names[lower].is_id else NO_KEYS
-        if is_unmistakable(text):
-            keys = (UNMISTAKABLE, *keys)
+        keys = _with(uses.headers.get(lower), keys, text)
         if keys and text:
-            found.append(Reference(HEADER, name, keys, text, line, at, len(value), _in_header))
+            found.append(Reference(HEADER, name, keys, text, line, start, len(value), in_header))
 
 
-def _add_of_body(found: list[Reference], body: bytes, shot: Shot, hits: Set[str]) -> None:
+def _with(declared: str | None, keys: Keys, text: str) -> Keys:
+    """Return keys with what a rule and the value itself add to them: the rule's come first."""
+    if is_unmistakable(text):
+        keys = (UNMISTAKABLE, *keys)
+    return keys if declared is None else (declared, *keys)
+
+
+def _add_of_body(
+    found: list[Reference], body: bytes, shot: Shot, hits: Set[str], uses: Uses
+) -> None:
     media = media_type(first(shot.headers, "content-type"))
     about = collection(segments_of(shot.path))
-    if "json" in media or is_json(body, media):
-        _Json(found, hits).read(body, about)
+    if is_json(body, media):
+        JsonReferences(found, hits, uses).read(body, about)
     elif media == _FORM:
-        _add_of_form(found, body, about, hits)
+        _add_of_form(found, body, about, hits, uses)
     elif "xml" in media:
-        # One character for each byte, so that places in the one are places in the other.
-        text = body.decode("latin-1")
-        for spot in spots_of(text):
-            raw = text[spot.start : spot.end].encode("latin-1").decode("utf-8", "replace")
-            value = html.unescape(raw)
-            if token_of(value) not in hits:
-                continue
-            steps = spot.path.split("/")
-            inside = names[steps[-2]] if len(steps) > 1 else about
-            keys = _keys(names[steps[-1].lstrip("@")], inside, value)
-            if keys:
-                found.append(
-                    Reference(BODY, spot.path, keys, value, 0, spot.start, spot.end, _in_markup)
-                )
+        _add_of_xml(found, body, about, hits)
 
 
-def _keys(field: Name, container: Name | None, text: str, *, is_listed: bool = False) -> Keys:
-    keys = used_keys(field, container, is_listed=is_listed)
-    return (UNMISTAKABLE, *keys) if is_unmistakable(text) else keys
-
-
-def _add_of_form(found: list[Reference], body: bytes, about: Name | None, hits: Set[str]) -> None:
+def _add_of_form(
+    found: list[Reference], body: bytes, about: Name | None, hits: Set[str], uses: Uses
+) -> None:
     start = 0
     for pair in body.decode("latin-1").split("&"):
         raw_name, _, raw = pair.partition("=")
@@ -249,140 +203,28 @@ def _add_of_form(found: list[Reference], body: bytes, about: Name | None, hits: 
             continue
         name = unquote_plus(raw_name)
         # Forms nest as order[customer_id].
-        steps = [one for one in re.split(r"[\[\].]+", name) if one]
+        steps = [one for one in _NESTED.split(name) if one]
         if not steps:
             continue
         inside = names[steps[-2]] if len(steps) > 1 else about
-        keys = _keys(names[steps[-1]], inside, text, is_listed=name.endswith("[]"))
+        keys = used_keys(names[steps[-1]], inside, is_listed=name.endswith("[]"))
+        keys = _with(uses.form.get(name), keys, text)
         if keys:
-            found.append(Reference(BODY, name, keys, text, 0, at, at + len(raw), _in_query))
+            found.append(Reference(BODY, name, keys, text, 0, at, at + len(raw), in_query))
 
 
-class _Json:
-    """Finds the references of a JSON text, by its tokens: nothing is read into values."""
-
-    def __init__(self, found: list[Reference], hits: Set[str]) -> None:
-        self._found = found
-        self._hits = hits
-
-    def read(self, body: bytes, about: Name | None) -> None:
-        """Add those of a body that is about something."""
-        levels: list[tuple[bool, Name | None, str]] = []
-        is_array, is_key = True, False
-        container, key = about, ""
-        hits = self._hits
-        for match in _JSON.finditer(body):
-            token = match[0]
-            kind = token[0]
-            if kind == _QUOTE:
-                text = _text(token)
-                if is_key:
-                    key = text
-                elif text:
-                    self._string(text, token, match.start(), key, container, is_array)
-            elif kind == _COLON:
-                is_key = False
-            elif kind == _COMMA:
-                is_key = not is_array
-            elif kind in (_BRACE, _BRACKET):
-                levels.append((is_array, container, key))
-                if key and not names[key].is_envelope:
-                    container = names[key]
-                is_key = kind == _BRACE
-                is_array = not is_key
-                if is_key:
-                    key = ""
-            elif kind in (_BRACE_END, _BRACKET_END):
-                if levels:
-                    is_array, container, key = levels.pop()
-                is_key = False
-            else:
-                text = token.decode()
-                if text in hits:
-                    keys = _scalar_keys(key, container, is_array)
-                    if keys:
-                        self._found.append(
-                            Reference(
-                                BODY, key, keys, text, 0, match.start(), match.end(), _in_number
-                            )
-                        )
-
-    def _string(
-        self,
-        text: str,
-        token: bytes,
-        start: int,
-        key: str,
-        container: Name | None,
-        is_array: bool,
-    ) -> None:
-        start += 1
-        if text[0] in "/h" and is_link(text):
-            if len(text) == len(token) - 2:
-                for part in parts_of(text, self._hits):
-                    put = _in_query if part.is_query else _in_path
-                    end = start + part.end
-                    self._found.append(
-                        Reference(BODY, key, part.keys, part.text, 0, start + part.start, end, put)
-                    )
-        elif text in self._hits or token_of(text) in self._hits:
-            keys = _scalar_keys(key, container, is_array)
-            if is_unmistakable(text):
-                keys = (UNMISTAKABLE, *keys)
-            if keys:
-                end = start + len(token) - 2
-                self._found.append(Reference(BODY, key, keys, text, 0, start, end, _in_json_text))
-
-
-def _text(token: bytes) -> str:
-    """Return the text that a JSON string stands for, "" if it stands for none."""
-    try:
-        if b"\\" in token:
-            text = json.loads(token)
-            return text if isinstance(text, str) else ""
-        return token[1:-1].decode()
-    except ValueError:
-        return ""
-
-
-def _scalar_keys(key: str, container: Name | None, is_array: bool) -> Keys:
-    if key:
-        return used_keys(names[key], container, is_listed=is_array)
-    return NO_KEYS if container is None else container.used
-
-
-class Change(NamedTuple):
-    """One reference with what takes its place, as it is written there."""
-
-    reference: Reference
-    written: str
-
-
-def changed(shot: Shot, changes: Sequence[Change]) -> Shot:
-    """Return a shot with values in the places of some of its references."""
-    path, headers = shot.path, shot.headers
-    in_body: list[Change] = []
-    # From the end on, so that places before stay what they are.
-    for change in sorted(changes, key=lambda one: one.reference.start, reverse=True):
-        reference = change.reference
-        if reference.part in (PATH, QUERY):
-            path = path[: reference.start] + change.written + path[reference.end :]
-        elif reference.part == BODY:
-            in_body.append(change)
-        else:
-            if headers is shot.headers:
-                headers = list(headers)
-            name, value = headers[reference.line]
-            value = value[: reference.start] + change.written + value[reference.end :]
-            headers[reference.line] = (name, value)
-    body, length = shot.body, shot.body_length
-    if in_body:
-        plain = plain_of(shot)
-        for reference, written in in_body:
-            plain = plain[: reference.start] + written.encode() + plain[reference.end :]
-        body = compressed(plain, first(shot.headers, "content-encoding"))
-        length = len(body)
-    result: Shot = msgspec.structs.replace(
-        shot, path=path, headers=headers, body=body, body_length=length
-    )
-    return result
+def _add_of_xml(found: list[Reference], body: bytes, about: Name | None, hits: Set[str]) -> None:
+    # One character for each byte, so that places in the one are places in the other.
+    text = body.decode("latin-1")
+    for spot in spots_of(text):
+        raw = text[spot.start : spot.end].encode("latin-1").decode("utf-8", "replace")
+        value = html.unescape(raw)
+        if token_of(value) not in hits:
+            continue
+        steps = spot.path.split("/")
+        inside = names[steps[-2]] if len(steps) > 1 else about
+        keys = _with(None, used_keys(names[steps[-1].lstrip("@")], inside), value)
+        if keys:
+            found.append(
+                Reference(BODY, spot.path, keys, value, 0, spot.start, spot.end, in_markup)
+            )

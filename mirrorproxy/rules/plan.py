@@ -110,6 +110,8 @@ def plan(
         count = copies(key, decision.percent, salt)
         if not count:
             return Plan(decision.rule, skipped=SKIP_SAMPLED)
+    if not decision.declared.is_on:
+        offered = None
     body = body_of(exchange.request)
     parts = Parts(facts.path, facts.query_text, head.sent, body, may_hold_mark(body))
     moment = Moment(run, 0, exchange.started_us, offset_us)

@@ -15,6 +15,7 @@ from msgspec import UNSET
 from mirrorproxy.http1.origin import Origin, parse_origin
 from mirrorproxy.record import Exchange
 from mirrorproxy.rules.auth import Auth, compile_auth
+from mirrorproxy.rules.declared import NOT_DECLARED, Declared, compile_declared
 from mirrorproxy.rules.facts import Facts
 from mirrorproxy.rules.index import Index
 from mirrorproxy.rules.late import Source
@@ -78,7 +79,7 @@ class Decision(NamedTuple):
     rule: the name of the rule that took it, None if none did. targets: where
     to; empty to skip it. percent: 100 sends once to each target. without_body: a
     request whose body an access log did not keep is sent without it. rate: shots a
-    second at most, None for no limit.
+    second at most, None for no limit. declared: what is learned and used.
     """
 
     rule: str | None
@@ -88,6 +89,7 @@ class Decision(NamedTuple):
     rewriter: Rewriter = KEEP
     without_body: bool = False
     rate: float | None = None
+    declared: Declared = NOT_DECLARED
 
 
 class RuleSet:
@@ -125,6 +127,12 @@ class RuleSet:
     def names(self) -> list[str]:
         """The names of the rules, in order."""
         return [decision.rule for _, decision in self._rules if decision.rule is not None]
+
+    @property
+    def correlated(self) -> dict[str | None, Declared]:
+        """What each rule says of correlation, by name; None: where there is no rule."""
+        decisions = (self._unmatched, *self.decisions)
+        return {one.rule: one.declared for one in decisions if one.targets}
 
     @property
     def decisions(self) -> list[Decision]:
@@ -209,11 +217,14 @@ def compile_rules(file: RuleFile, read_table: ReadTable = _no_tables) -> RuleSet
         if rule.name in seen:
             raise Fault("another rule has this name", (*at, "name"))
         seen.add(rule.name)
-        rules.append((compile_match(rule.match, (*at, "match")), _decision(rule, targets, at)))
+        rules.append(
+            (compile_match(rule.match, (*at, "match")), _decision(rule, targets, at, file))
+        )
     unmatched = Decision(None)
     if file.defaults.unmatched == "send":
         where = ("defaults", "unmatched")
-        unmatched = Decision(None, _targets_of(Send(), targets, where))
+        declared = NOT_DECLARED._replace(is_on=file.defaults.correlate)
+        unmatched = Decision(None, _targets_of(Send(), targets, where), declared=declared)
     session: Session = file.defaults.session
     return RuleSet(
         targets,
@@ -228,7 +239,9 @@ def compile_rules(file: RuleFile, read_table: ReadTable = _no_tables) -> RuleSet
     )
 
 
-def _decision(rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath) -> Decision:
+def _decision(
+    rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath, file: RuleFile
+) -> Decision:
     if not rule.name:
         raise Fault("is empty", (*at, "name"))
     if rule.skip == (rule.send is not UNSET):
@@ -236,6 +249,9 @@ def _decision(rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath) -> De
     if rule.skip:
         if rule.rewrite is not UNSET:
             raise Fault("nothing is sent, so nothing is rewritten", (*at, "rewrite"))
+        for key, given in (("learn", rule.learn), ("use", rule.use)):
+            if given:
+                raise Fault("nothing is sent, so nothing is learned or used", (*at, key))
         return Decision(rule.name)
     assert rule.send is not UNSET  # noqa: S101 - one of the two is given
     if not 0 <= rule.send.percent <= MAX_PERCENT:
@@ -250,6 +266,12 @@ def _decision(rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath) -> De
         compile_rewrite(rule.rewrite, (*at, "rewrite")),
         rule.send.without_body,
         None if rule.send.rate is UNSET else rule.send.rate,
+        compile_declared(
+            rule.learn if isinstance(rule.learn, list) else [rule.learn],
+            rule.use if isinstance(rule.use, list) else [rule.use],
+            is_on=file.defaults.correlate if rule.correlate is UNSET else rule.correlate,
+            at=at,
+        ),
     )
 
 

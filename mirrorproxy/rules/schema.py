@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
 from mirrorproxy.rules.schema_auth import Use
+from mirrorproxy.rules.schema_learn import LearnRule, UseRule
 from mirrorproxy.units import Bytes, Seconds
 
 
@@ -155,6 +156,9 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     skip: bool = False
     send: Send | UnsetType = UNSET
     rewrite: Rewrite | UnsetType = UNSET
+    correlate: bool | UnsetType = UNSET
+    learn: LearnRule | list[LearnRule] = []
+    use: UseRule | list[UseRule] = []
 
 
 class When(Struct, frozen=True, forbid_unknown_fields=True):
@@ -231,6 +235,7 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True):
     unmatched: Literal["skip", "send"] = "skip"
     session: Session = field(default_factory=Session)
     logged_credentials: Literal["replace", "send"] = "replace"
+    correlate: bool = True
 
 
 class RuleFile(Struct, frozen=True, forbid_unknown_fields=True):

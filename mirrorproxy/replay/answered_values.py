@@ -46,6 +46,7 @@ from mirrorproxy.rules.declared import Learn
 
 MAX_VALUES: Final = 1_000
 MAX_DEPTH: Final = 64
+_CREATED: Final = 201
 _MAX_ID: Final = 256
 """Of one answer so many values, so deep; ids that look like none are no longer than this."""
 
@@ -112,7 +113,9 @@ def _of_body(
     about = collection(segments)
     document = answer.document
     if isinstance(document, (dict, list)):
-        walk = _Walk(found, segments, method == "GET" and not is_value(segments[-1]), known)
+        is_list = method == "GET" and not is_value(segments[-1])
+        is_made = method == "POST" and response.status == _CREATED
+        walk = _Walk(found, segments, is_list, is_made, known)
         if isinstance(document, list):
             walk.items(document, (), about, False)
             return ""
@@ -197,11 +200,17 @@ class _Walk:
     """Finds the values of a JSON document."""
 
     def __init__(
-        self, found: list[Value], segments: list[str], is_list: bool, known: Known | None
+        self,
+        found: list[Value],
+        segments: list[str],
+        is_list: bool,
+        is_made: bool,
+        known: Known | None,
     ) -> None:
         self._found = found
         self._segments = segments
         self._is_list = is_list
+        self._is_made = is_made
         self._known = known
 
     def members(
@@ -248,7 +257,8 @@ class _Walk:
         if len(steps) > MAX_DEPTH or len(self._found) >= MAX_VALUES:
             return
         count = len(node)
-        weak = is_weak or count > 1
+        # What was made just now stands in the order that was asked for.
+        weak = is_weak or (count > 1 and not self._is_made)
         for index, child in enumerate(node):
             if isinstance(child, dict):
                 self.members(child, (*steps, (index, count)), container, weak)

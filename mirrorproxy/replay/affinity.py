@@ -19,8 +19,9 @@ UNMISTAKABLE: Final = "*"
 MIN_OPAQUE: Final = 16
 _MIN_RANDOM: Final = 12
 _MIN_TURNS: Final = 4
-"""An opaque text has so many characters, so many of them in no word or number, and between
-those so many turns from one kind (digit, lower, upper) to another."""
+_MAX_RUN: Final = 4
+"""An opaque text has so many characters, so many of them in no word or number, and in those
+so many turns from one kind (digit, lower, upper) to another, after so many at most."""
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
@@ -93,7 +94,8 @@ def is_unmistakable(text: str) -> bool:
             length += len(part)
             turns += len(_RUNS.findall(part)) - 1
     has_digit = any(character.isdigit() for character in text)
-    return has_digit and length >= _MIN_RANDOM and turns >= _MIN_TURNS
+    turns_needed = max(_MIN_TURNS, length / _MAX_RUN)
+    return has_digit and length >= _MIN_RANDOM and turns >= turns_needed
 
 
 class Name:

@@ -212,6 +212,7 @@ class _Walk:
         self._is_list = is_list
         self._is_made = is_made
         self._known = known
+        self._news = 0
 
     def members(
         self,
@@ -261,15 +262,27 @@ class _Walk:
         weak = is_weak or (count > 1 and not self._is_made)
         for index, child in enumerate(node):
             if isinstance(child, dict):
+                start, news = len(self._found), self._news
                 self.members(child, (*steps, (index, count)), container, weak)
+                if weak and news == self._news:
+                    del self._found[start:]
             elif isinstance(child, list):
                 self.items(child, (*steps, (index, count)), container, weak)
             elif container is not None and container.is_id:
                 place: tuple[Step, ...] = (*steps, (index, count))
+                self._news += 1
                 if isinstance(child, str):
                     _add(self._found, JSON, place, child, container.keys, is_weak=weak)
                 elif type(child) is int:
                     self._found.append(Value(JSON, place, container.keys, str(child), weak))
+
+    def _is_worth_it(self, text: str, keys: Keys, is_weak: bool) -> bool:
+        """Tell whether a value is to be looked for in the target's answer."""
+        if self._known is None or not self._known.knows(text, keys, is_weak):
+            self._news += 1
+            return True
+        # What is known tells whether an item is the same one: see `correlate`.
+        return is_weak
 
     def _is_envelope(self, field: Name, steps: tuple[Step, ...]) -> bool:
         # `items` of a collection are what the path says; those of one order are order items.
@@ -287,12 +300,13 @@ class _Walk:
         if len(text) > MAX_TEXT:
             return
         if text[0] in "/h" and is_link(text):
+            self._news += 1
             _add_link(self._found, JSON, (*steps, name), text, is_weak=is_weak)
             return
         keys = NO_KEYS
         if field.is_id:
             keys = field.keys if field.subject else self._keys(container, text)
-        if self._known is not None and self._known.knows(text, keys or _ANY, is_weak):
+        if not self._is_worth_it(text, keys or _ANY, is_weak):
             return
         _add(self._found, JSON, (*steps, name), text, keys, is_weak=is_weak)
 

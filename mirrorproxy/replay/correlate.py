@@ -265,9 +265,7 @@ class Correlation:
         weak: list[tuple[Value, str]] = []
         is_made = shot.method == "POST"
         for value in values:
-            if not is_made and memory.knows(
-                value.text, value.keys, session if value.is_weak else None
-            ):
+            if not (is_made or value.is_weak) and memory.knows(value.text, value.keys, None):
                 continue
             text = body.at(value)
             if text is None or (value.text.startswith("{h1:") and is_sealed(text)):

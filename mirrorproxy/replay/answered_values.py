@@ -246,9 +246,7 @@ class _Walk:
                 field = names[name]
                 text = str(child)
                 keys = field.keys if field.subject else self._keys(container, text)
-                if keys and not (
-                    self._known is not None and self._known.knows(text, keys, is_weak)
-                ):
+                if keys and self._is_worth_it(text, keys, is_weak):
                     self._found.append(Value(JSON, (*steps, name), keys, text, is_weak))
 
     def items(

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 from mirrorproxy.commands.replay_options import Settings
 from mirrorproxy.replay.correlate import Correlation
+from mirrorproxy.replay.explain import Explained
+from mirrorproxy.report.printable import printable
 
 _WORTH_SAYING = 0.01
 
@@ -18,12 +20,18 @@ def correlation_of(settings: Settings) -> Correlation | None:
     rules = settings.rules.correlated
     if not settings.correlates or not any(declared.is_on for declared in rules.values()):
         return None
-    return Correlation(rules=rules)
+    explained = Explained(settings.explained) if settings.explained else None
+    return Correlation(rules=rules, explained=explained)
 
 
 def correlation_json(correlation: Correlation | None) -> dict[str, object] | None:
     """Return what ``--json`` says of it, None where there was none."""
-    return None if correlation is None else correlation.to_json()
+    if correlation is None:
+        return None
+    shown = correlation.to_json()
+    if correlation.explained is not None:
+        shown["explained"] = correlation.explained.to_json()
+    return shown
 
 
 def correlation_lines(correlation: Correlation | None) -> Iterable[str]:
@@ -51,3 +59,5 @@ def correlation_lines(correlation: Correlation | None) -> Iterable[str]:
             f"hint: {share:.0%} of the answers to writes ({without:,} of {tally.writes:,}) "
             "have no recorded body to learn from; capture with --response-body"
         )
+    if correlation.explained is not None:
+        yield from map(printable, correlation.explained.lines())

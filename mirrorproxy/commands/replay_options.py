@@ -28,6 +28,7 @@ from mirrorproxy.sources.objects import STDIN
 from mirrorproxy.units import parse_duration
 
 _RUN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MAX_EXPLAINED = 100
 _DEFAULT_SEED = "replay"
 
 DESCRIPTION = """\
@@ -111,6 +112,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     result = parser.add_argument_group("result")
     add = result.add_argument
     add("--out", metavar="DIR", help="write outcomes.jsonl and ledger.json here")
+    add("--explain", action="append", default=[], metavar="ID", help="say what was replaced in it")
     add("--json", action="store_true", help="print the ledger as one JSON object")
     add(
         "--fail-on",
@@ -124,7 +126,8 @@ class Settings(NamedTuple):
     """What the options mean, all of it checked.
 
     order: of sessions. limits: by target. guarded: the targets that may not be production. run: the
-    name of this replay.
+    name of this replay. correlates: whether what answers give is put into later shots.
+    explained: the exchanges that are told of.
     """
 
     rules: RuleSet
@@ -136,6 +139,7 @@ class Settings(NamedTuple):
     run: str
     tls: ssl.SSLContext | None
     correlates: bool = True
+    explained: tuple[str, ...] = ()
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -164,7 +168,16 @@ def settings_of(args: argparse.Namespace) -> Settings:
         run=_run_name(args.run),
         tls=_tls(args.ca_file),
         correlates=not args.no_correlate,
+        explained=_explained(args.explain, correlates=not args.no_correlate),
     )
+
+
+def _explained(ids: list[str], *, correlates: bool) -> tuple[str, ...]:
+    if ids and not correlates:
+        raise ConfigError("with --no-correlate nothing is replaced", file="--explain")
+    if len(ids) > _MAX_EXPLAINED:
+        raise ConfigError(f"expected {_MAX_EXPLAINED} at most", file="--explain")
+    return tuple(dict.fromkeys(ids))
 
 
 def _rules(args: argparse.Namespace) -> RuleSet:

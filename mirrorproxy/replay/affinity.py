@@ -25,6 +25,8 @@ so many turns from one kind (digit, lower, upper) to another, after so many at m
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+_UUID_LENGTH, _ULID_LENGTH = 36, 26
+_MIN_VARIED: Final = 6
 _OPAQUE = re.compile(r"[0-9A-Za-z._~+/=-]+")
 _PARTS = re.compile(r"[0-9A-Za-z]+")
 _WORDY = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
@@ -84,10 +86,10 @@ def is_unmistakable(text: str) -> bool:
     """
     if len(text) < MIN_OPAQUE or _OPAQUE.fullmatch(text) is None:
         return False
-    if len(text) == 36 and _UUID.fullmatch(text) is not None:
-        return text.strip("0-") != ""
-    if len(text) == 26 and _ULID.fullmatch(text) is not None:
-        return len(set(text)) > 6
+    if is_uuid_or_ulid(text):
+        return True
+    if len(text) == _UUID_LENGTH and _UUID.fullmatch(text) is not None:
+        return False
     length = turns = 0
     for part in _PARTS.findall(text):
         if _WORDY.fullmatch(part) is None:
@@ -96,6 +98,15 @@ def is_unmistakable(text: str) -> bool:
     has_digit = any(character.isdigit() for character in text)
     turns_needed = max(_MIN_TURNS, length / _MAX_RUN)
     return has_digit and length >= _MIN_RANDOM and turns >= turns_needed
+
+
+def is_uuid_or_ulid(text: str) -> bool:
+    """Tell whether a text is a UUID other than the nil one, or a ULID."""
+    if len(text) == _UUID_LENGTH:
+        return _UUID.fullmatch(text) is not None and text.strip("0-") != ""
+    if len(text) == _ULID_LENGTH:
+        return _ULID.fullmatch(text) is not None and len(set(text)) > _MIN_VARIED
+    return False
 
 
 class Name:

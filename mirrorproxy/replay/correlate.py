@@ -9,7 +9,7 @@ holds may be secrets of the target and are never shown.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mirrorproxy.marks import PATTERN, is_sealed
@@ -18,6 +18,7 @@ from mirrorproxy.replay.answer import Answer
 from mirrorproxy.replay.answered_body import Body, Step, Value, places
 from mirrorproxy.replay.answered_values import declared_values, values_of
 from mirrorproxy.replay.awaited import Awaited, Coming
+from mirrorproxy.replay.explain import Explained
 from mirrorproxy.replay.flight import Flight, write_head
 from mirrorproxy.replay.learned import Learned, Limits, Memory
 from mirrorproxy.replay.links import parts_of, segments_of
@@ -51,9 +52,6 @@ class Tally:
         self.without_body = 0
 
 
-Told = Callable[[Flight, Reference, Learned], None]
-
-
 class _View:
     """What one target, or copy, has given and is about to give."""
 
@@ -82,8 +80,8 @@ class Correlation:
     """The correlation of one run; see the module.
 
     rules: what each says of it, by name; what stands under None holds where no rule took
-    an exchange, and for rules that are not there. told: hears of each replacement, None if
-    nobody asked.
+    an exchange, and for rules that are not there. explained: takes what was
+    replaced, None if nobody asked.
     """
 
     def __init__(
@@ -91,12 +89,12 @@ class Correlation:
         *,
         rules: Mapping[str | None, Declared] | None = None,
         limits: Limits | None = None,
-        told: Told | None = None,
+        explained: Explained | None = None,
     ) -> None:
         self.limits = Limits() if limits is None else limits
         self.awaited = Awaited()
         self.tally = Tally()
-        self._told = told
+        self.explained = explained
         self._rules = {} if rules is None else rules
         self._views: dict[str, _View] = {}
         self._planned = 0
@@ -215,7 +213,7 @@ class Correlation:
             if memory.fragments:
                 hits |= memory.fragments.keys() & tokens
             if hits:
-                after = self._replaced(flight, shot, memory, hits)
+                after = self._replaced(shot, memory, hits)
         flight.tokens = None
         if shot.sealed:
             filled = self._unsealed(after, memory)
@@ -228,7 +226,7 @@ class Correlation:
         self.tally.shots += 1
         return None if write_head(flight) else UNSENDABLE
 
-    def _replaced(self, flight: Flight, shot: Shot, memory: Memory, hits: set[str]) -> Shot:
+    def _replaced(self, shot: Shot, memory: Memory, hits: set[str]) -> Shot:
         session = shot.session
         changes: list[Change] = []
         for reference in references_of(shot, hits, self._declared(shot).uses):
@@ -239,8 +237,9 @@ class Correlation:
             if written is not None:
                 changes.append(Change(reference, written))
                 self.tally.replaced[reference.part] += 1
-                if self._told is not None:
-                    self._told(flight, reference, learned)
+                if self.explained is not None:
+                    part, name = reference.part, reference.name
+                    self.explained.add(shot, part, name, reference.text, learned)
         return changed(shot, changes, plain_of(shot)) if changes else shot
 
     def _unsealed(self, shot: Shot, memory: Memory) -> Shot | None:
@@ -250,6 +249,8 @@ class Correlation:
             if learned is not None:
                 values[mark] = learned.value
                 self.tally.replaced["sealed"] += 1
+                if self.explained is not None:
+                    self.explained.add(shot, "sealed", "", mark, learned)
         return fill_marks(shot, values)
 
     # -- when it is answered --------------------------------------------------------
@@ -292,7 +293,7 @@ class Correlation:
     def _learn(
         self, memory: Memory, value: Value, text: str, session: str, exchange_id: str
     ) -> None:
-        place = "" if self._told is None else places[value.part, value.steps]
+        place = "" if self.explained is None else places[value.part, value.steps]
         learned = Learned(value.keys, session, text, value.is_weak, exchange_id, place)
         if memory.learn(value.text, learned) and text != value.text:
             self.tally.learned += 1

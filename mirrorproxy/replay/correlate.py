@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mirrorproxy.marks import PATTERN, is_sealed
-from mirrorproxy.replay.affinity import UNMISTAKABLE, Keys
+from mirrorproxy.replay.affinity import UNMISTAKABLE, Keys, is_value
 from mirrorproxy.replay.answer import Answer
 from mirrorproxy.replay.answered_body import Body, Step, Value, places
 from mirrorproxy.replay.answered_values import declared_values, values_of
@@ -31,6 +31,7 @@ from mirrorproxy.shot import Shot
 
 _ANY: Keys = (UNMISTAKABLE,)
 _VALUE_BYTES: Final = 240
+_NO_CONTENT, _REFUSED = 204, 400
 _READS: Final = ("GET", "HEAD", "OPTIONS")
 UNSENDABLE: Final = "unsendable"
 
@@ -53,11 +54,19 @@ class Tally:
 
 
 class _View:
-    """What one target, or copy, has given and is about to give."""
+    """What one target, or copy, has given and is about to give.
+
+    gives: whether it may ever have given anything: without that nobody waits.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.memory = Memory(limits)
         self.coming = Coming()
+        self.gives = False
+
+    def is_id(self, text: str) -> bool:
+        """Tell whether a segment of a path is a value, not the name of a collection."""
+        return is_value(text) or text in self.memory.pairs or text in self.coming.open
 
 
 class _KnownTo:
@@ -107,29 +116,36 @@ class Correlation:
         flight.number = self._planned
         shot = flight.shot
         declared = self._declared(shot)
-        recorded = shot.recorded
         if not declared.is_on:
             return 0
-        if recorded is None or recorded.status >= 400:
-            return 0
-        if shot.method not in _READS and recorded.status != 204:
+        view = self._view(shot)
+        values = self._values(flight, view, declared)
+        opened = self._opened(flight, values, view)
+        if opened:
+            flight.opened = opened
+        if values:
+            view.gives = True
+            flight.gives = values
+            if flight.answer is None:
+                flight.answer = Answer()
+        return _VALUE_BYTES * (len(values) + len(opened))
+
+    def _values(self, flight: Flight, view: _View, declared: Declared) -> list[Value]:
+        """Return the values of production's answer that are worth learning."""
+        shot = flight.shot
+        recorded = shot.recorded
+        if recorded is None or recorded.status >= _REFUSED:
+            return []
+        if shot.method not in _READS and recorded.status != _NO_CONTENT:
             self.tally.writes += 1
             if recorded.body is None and recorded.body_bytes != 0:
                 self.tally.without_body += 1
-        view = self._view(shot)
         # Only what is made anew can have a name again that is known already.
         known = None if shot.method == "POST" else _KnownTo(view, flight)
         values = values_of(recorded, shot.method, shot.path, known)
         if declared.learns:
             values += declared_values(recorded, declared.learns)
-        opened = self._opened(flight, values, view)
-        if opened:
-            flight.opened = opened
-        if values:
-            flight.gives = values
-            if flight.answer is None:
-                flight.answer = Answer()
-        return _VALUE_BYTES * (len(values) + len(opened))
+        return values
 
     def _opened(self, flight: Flight, values: Sequence[Value], view: _View) -> list[str]:
         """Tell others of what a flight gives and, if it is a write, carries; return of what."""
@@ -144,20 +160,17 @@ class Correlation:
                 is_echo = text in segments
                 if is_read and is_echo:
                     continue
-                if coming.add(flight, text, value.keys, not is_echo):
+                # And what is weak is so for one session alone.
+                if coming.add(flight, text, value.keys, not (is_echo or value.is_weak)):
                     opened.append(text)
-        if not is_read:
-            opened += [
-                part.text
-                for part in parts_of(shot.path)
-                if coming.add(flight, part.text, part.keys, False)
-            ]
+        if not is_read and view.gives:
+            carried = [(one.text, one.keys) for one in parts_of(shot.path) if view.is_id(one.text)]
             if shot.body and shot.body_ref is None:
-                opened += [
-                    one.text
-                    for one in self._references(flight, view, is_planned=True)
-                    if coming.add(flight, one.text, one.keys, False)
-                ]
+                references = self._references(flight, view, is_planned=True)
+                carried += [(one.text, one.keys) for one in references]
+            for text, keys in carried:
+                if coming.add(flight, text, keys, False):
+                    opened.append(text)
         return opened
 
     def _references(self, flight: Flight, view: _View, *, is_planned: bool) -> list[Reference]:
@@ -258,7 +271,7 @@ class Correlation:
     def answered(self, flight: Flight) -> None:
         """Learn from a flight that was answered."""
         values, answer = flight.gives, flight.answer
-        if values is None or answer is None or answer.head is None or flight.status >= 400:
+        if values is None or answer is None or answer.head is None or flight.status >= _REFUSED:
             return
         shot = flight.shot
         session, memory = shot.session, self._view(shot).memory
@@ -270,6 +283,9 @@ class Correlation:
                 continue
             text = body.at(value)
             if text is None or (value.text.startswith("{h1:") and is_sealed(text)):
+                continue
+            if text == value.text and _carries(shot, text):
+                # It was only told what it had been asked with.
                 continue
             if value.is_weak:
                 weak.append((value, text))
@@ -310,6 +326,11 @@ class Correlation:
         flight.tokens = None
         self.awaited.ended(flight)
 
+    @property
+    def open_values(self) -> int:
+        """How many values are on their way, or carried by writes that are."""
+        return sum(len(view.coming.open) for view in self._views.values())
+
     # -- for others ------------------------------------------------------------------
 
     def maps(self, shot: Shot, text: str, value: str) -> bool:
@@ -340,6 +361,13 @@ class Correlation:
         if view is None:
             view = self._views[name] = _View(self.limits)
         return view
+
+
+def _carries(shot: Shot, text: str) -> bool:
+    """Tell whether a request carries a value that its answer may only have repeated."""
+    if text in segments_of(shot.path):
+        return True
+    return shot.method != "POST" and bool(shot.body) and text.encode() in shot.body
 
 
 def _item(steps: tuple[Step, ...]) -> tuple[Step, ...]:

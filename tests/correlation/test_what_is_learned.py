@@ -253,3 +253,21 @@ def test_memory_is_bounded_and_the_longest_unused_goes():
     assert correlated.path("/orders/1") == "/orders/71"
     assert correlated.path("/orders/2") == "/orders/2"
     assert (limits.count, limits.expired) == (2, 1)
+
+
+def test_what_an_answer_only_repeats_teaches_nothing():
+    """The target was asked for 51, and says so: it need not be production's 51."""
+    correlated = Correlated()
+    correlated.teach("GET", "/orders/51", {"id": 51}, {"id": 51})
+    correlated.teach("GET", "/orders", [{"id": 51}, {"id": 52}], [{"id": 60}, {"id": 61}])
+    assert correlated.path("/orders/51") == "/orders/60"
+
+
+def test_a_list_that_another_will_see_teaches_its_own_reader_too():
+    correlated = Correlated()
+    first = correlated.plan("GET", "/orders", [{"id": 1}, {"id": 2}], session="ann")
+    second = correlated.plan("GET", "/orders", [{"id": 1}, {"id": 2}], session="ben")
+    for flight in (first, second):
+        correlated.correlation.departing(flight)
+        correlated.answer(flight, [{"id": 8}, {"id": 9}])
+    assert correlated.path("/orders/2", session="ben") == "/orders/9"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from mirrorproxy.http1.client import Failure
 from mirrorproxy.outcome import Outcome
+from mirrorproxy.replay.correlate import Correlation
 from mirrorproxy.replay.engine import Engine
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.intake import Planned
@@ -67,6 +68,7 @@ class Range:
         limits: Mapping[str, Limits] | None = None,
         speed: float = 1.0,
         order: Order | None = None,
+        correlator: Correlation | None = None,
     ) -> None:
         self.now_s = 100.0
         self.ledger = Ledger()
@@ -82,6 +84,7 @@ class Range:
             self.ledger,
             speed=speed,
             order=order,
+            correlator=correlator,
             clock_s=lambda: self.now_s,
             wall_us=T0,
             send=self._send,

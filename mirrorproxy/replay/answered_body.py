@@ -33,6 +33,7 @@ JSON, LINK, ETAG, COOKIE, HEADER, FIELD, TEXT, DECLARED = (
 _FORM: Final = "application/x-www-form-urlencoded"
 _NOT_READ: Final = object()
 
+_medias = Remembered(media_type)
 _decoded = msgspec.json.Decoder().decode
 
 
@@ -88,7 +89,7 @@ class Body:
 
     def __init__(self, headers: HeaderList, body: str | bytes) -> None:
         self.headers = headers
-        self.media = media_type(first(headers, "content-type"))
+        self.media = _medias[first(headers, "content-type")]
         self._body = body
         self._document: object = _NOT_READ
         self._fields: dict[str, str] | None = None

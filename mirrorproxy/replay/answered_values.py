@@ -41,7 +41,7 @@ from mirrorproxy.replay.answered_body import (
     cookies_of,
     etag_of,
 )
-from mirrorproxy.replay.links import is_link, parts_of, segments_of
+from mirrorproxy.replay.links import is_link, parts_of
 from mirrorproxy.rules.declared import Learn
 
 MAX_VALUES: Final = 1_000
@@ -62,11 +62,12 @@ class Known(Protocol):
 
 
 def values_of(
-    response: Response, method: str, path: str, known: Known | None = None
+    response: Response, method: str, path: str, segments: list[str], known: Known | None = None
 ) -> list[Value]:
     """Return the values of production's answer to a request with this method and path.
 
-    known: of its body, what it tells of is left out; None leaves out nothing.
+    segments: of the path, decoded. known: of its body, what it tells of is left out; None
+    leaves out nothing.
     """
     found: list[Value] = []
     tag, about = "", ""
@@ -87,7 +88,7 @@ def values_of(
                 _add(found, COOKIE, (cookie,), value, (f"cookie {cookie}",), is_weak=False)
     made = ""
     if response.body:
-        made = _of_body(found, response, method, path, known)
+        made = _of_body(found, response, method, segments, known)
     if tag:
         bare = path.partition("?")[0]
         places_of_it = [bare, about, f"{bare}/{made}" if made and method == "POST" else ""]
@@ -99,7 +100,11 @@ def values_of(
 
 
 def _of_body(
-    found: list[Value], response: Response, method: str, path: str, known: Known | None
+    found: list[Value],
+    response: Response,
+    method: str,
+    segments: list[str],
+    known: Known | None,
 ) -> str:
     """Add the values of a body; return the id of what it tells of, "" if it has none."""
     body: str | bytes | None = response.body
@@ -109,7 +114,6 @@ def _of_body(
         except MalformedRecord:
             return ""
     answer = Body(response.headers, body or b"")
-    segments = segments_of(path)
     about = collection(segments)
     document = answer.document
     if isinstance(document, (dict, list)):
@@ -196,6 +200,13 @@ def _add(
         found.append(Value(part, steps, keys, text, is_weak))
 
 
+def _is_id(name: str) -> bool:
+    return names[name].is_id
+
+
+_ids = Remembered(_is_id)
+
+
 class _Walk:
     """Finds the values of a JSON document."""
 
@@ -213,6 +224,7 @@ class _Walk:
         self._is_made = is_made
         self._known = known
         self._news = 0
+        self._ids: dict[str, bool] = _ids
 
     def members(
         self,
@@ -224,13 +236,14 @@ class _Walk:
         """Find those of an object which is in, or about, a container."""
         if len(steps) > MAX_DEPTH or len(self._found) >= MAX_VALUES:
             return
+        ids = self._ids
         for name, child in node.items():
             if isinstance(child, str):
                 length = len(child)
                 if length >= MIN_OPAQUE:
                     if " " not in child or "{h1:" in child:
                         self._string(names[name], name, child, steps, container, is_weak)
-                elif length and (names[name].is_id or child[0] == "/"):
+                elif length and (ids[name] or child[0] == "/"):
                     self._string(names[name], name, child, steps, container, is_weak)
             elif isinstance(child, dict):
                 if child:
@@ -242,7 +255,7 @@ class _Walk:
                     field = names[name]
                     inner = container if self._is_envelope(field, steps) else field
                     self.items(child, (*steps, name), inner, is_weak)
-            elif type(child) is int and names[name].is_id:
+            elif ids[name] and type(child) is int:
                 field = names[name]
                 text = str(child)
                 keys = field.keys if field.subject else self._keys(container, text)

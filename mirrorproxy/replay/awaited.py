@@ -46,6 +46,13 @@ class Coming:
         self.open: dict[str, list[_Open]] = {}
         self.fragments: dict[str, int] = {}
 
+    def hits(self, tokens: list[str]) -> set[str]:
+        """Return those of the tokens that values here begin with."""
+        found: set[str] = self.open.keys() & tokens
+        if self.fragments:
+            found |= self.fragments.keys() & tokens
+        return found
+
     def add(self, flight: Flight, text: str, keys: Keys, gives: bool) -> bool:
         """Take that a planned flight gives or carries a value; return whether to `drop` it."""
         known = self.open.get(text)

@@ -22,8 +22,8 @@ from mirrorproxy.replay.explain import Explained
 from mirrorproxy.replay.flight import Flight, write_head
 from mirrorproxy.replay.learned import Learned, Limits, Memory
 from mirrorproxy.replay.links import parts_of, segments_of
-from mirrorproxy.replay.reference import Change, Reference, changed
-from mirrorproxy.replay.references import plain_of, references_of, tokens_of
+from mirrorproxy.replay.reference import BODY, Change, changed
+from mirrorproxy.replay.references import Carried
 from mirrorproxy.rules.declared import NOT_DECLARED, Declared
 from mirrorproxy.rules.plan import SKIP_NO_CREDENTIAL
 from mirrorproxy.rules.unseal import fill_marks
@@ -31,6 +31,7 @@ from mirrorproxy.shot import Shot
 
 _ANY: Keys = (UNMISTAKABLE,)
 _VALUE_BYTES: Final = 240
+_TOKEN_BYTES: Final = 60
 _NO_CONTENT, _REFUSED = 204, 400
 _READS: Final = ("GET", "HEAD", "OPTIONS")
 UNSENDABLE: Final = "unsendable"
@@ -119,20 +120,29 @@ class Correlation:
         if not declared.is_on:
             return 0
         view = self._view(shot)
-        values = self._values(flight, view, declared)
-        opened = self._opened(flight, values, view)
-        if opened:
-            flight.opened = opened
+        segments = segments_of(shot.path)
+        values = self._values(shot, segments, _KnownTo(view, flight), declared)
+        opened: list[str] = []
         if values:
             view.gives = True
             flight.gives = values
             if flight.answer is None:
                 flight.answer = Answer()
-        return _VALUE_BYTES * (len(values) + len(opened))
+            self._give(flight, values, segments, view, opened)
+        kept = 0
+        if view.gives:
+            carried = flight.carried = Carried(shot, declared.uses)
+            kept = _TOKEN_BYTES * len(carried.tokens) + len(carried.plain)
+            if shot.method not in _READS:
+                self._carry(flight, carried, view, opened)
+        if opened:
+            flight.opened = opened
+        return kept + _VALUE_BYTES * (len(values) + len(opened))
 
-    def _values(self, flight: Flight, view: _View, declared: Declared) -> list[Value]:
+    def _values(
+        self, shot: Shot, segments: list[str], known: _KnownTo, declared: Declared
+    ) -> list[Value]:
         """Return the values of production's answer that are worth learning."""
-        shot = flight.shot
         recorded = shot.recorded
         if recorded is None or recorded.status >= _REFUSED:
             return []
@@ -141,52 +151,51 @@ class Correlation:
             if recorded.body is None and recorded.body_bytes != 0:
                 self.tally.without_body += 1
         # Only what is made anew can have a name again that is known already.
-        known = None if shot.method == "POST" else _KnownTo(view, flight)
-        values = values_of(recorded, shot.method, shot.path, known)
+        values = values_of(
+            recorded, shot.method, shot.path, segments, None if shot.method == "POST" else known
+        )
         if declared.learns:
             values += declared_values(recorded, declared.learns)
         return values
 
-    def _opened(self, flight: Flight, values: Sequence[Value], view: _View) -> list[str]:
-        """Tell others of what a flight gives and, if it is a write, carries; return of what."""
-        shot, coming = flight.shot, view.coming
-        opened: list[str] = []
-        is_read = shot.method in _READS
-        if values:
-            segments = segments_of(shot.path)
-            for value in values:
-                text = value.text
-                # What the request itself carries is not given by its answer, but told again.
-                is_echo = text in segments
-                if is_read and is_echo:
-                    continue
-                # And what is weak is so for one session alone.
-                if coming.add(flight, text, value.keys, not (is_echo or value.is_weak)):
-                    opened.append(text)
-        if not is_read and view.gives:
-            carried = [(one.text, one.keys) for one in parts_of(shot.path) if view.is_id(one.text)]
-            if shot.body and shot.body_ref is None:
-                references = self._references(flight, view, is_planned=True)
-                carried += [(one.text, one.keys) for one in references]
-            for text, keys in carried:
-                if coming.add(flight, text, keys, False):
-                    opened.append(text)
-        return opened
+    def _give(
+        self,
+        flight: Flight,
+        values: Sequence[Value],
+        segments: list[str],
+        view: _View,
+        opened: list[str],
+    ) -> None:
+        """Tell others of what the answer to a flight gives."""
+        is_read = flight.shot.method in _READS
+        for value in values:
+            text = value.text
+            # What the request itself carries is not given by its answer, but told again.
+            is_echo = text in segments
+            if is_read and is_echo:
+                continue
+            # And what is weak is so for one session alone.
+            if view.coming.add(flight, text, value.keys, not (is_echo or value.is_weak)):
+                opened.append(text)
 
-    def _references(self, flight: Flight, view: _View, *, is_planned: bool) -> list[Reference]:
-        """Return what a flight refers to of what others give or have given."""
-        tokens = flight.tokens
-        if tokens is None:
-            tokens = flight.tokens = tokens_of(flight.shot)
-        coming, memory = view.coming, view.memory
-        hits: set[str] = coming.open.keys() & tokens
-        if coming.fragments:
-            hits |= coming.fragments.keys() & tokens
-        if is_planned:
-            hits |= memory.pairs.keys() & tokens
-            if memory.fragments:
-                hits |= memory.fragments.keys() & tokens
-        return references_of(flight.shot, hits, self._declared(flight.shot).uses) if hits else []
+    def _carry(self, flight: Flight, carried: Carried, view: _View, opened: list[str]) -> None:
+        """Tell others of what a write carries."""
+        coming = view.coming
+        texts = [(one.text, one.keys) for one in parts_of(flight.shot.path) if view.is_id(one.text)]
+        if carried.plain:
+            hits = view.coming.hits(carried.tokens) | view.memory.hits(carried.tokens)
+            texts += [(one.text, one.keys) for one in carried.references(hits) if one.part == BODY]
+        for text, keys in texts:
+            if coming.add(flight, text, keys, False):
+                opened.append(text)
+
+    def _carried(self, flight: Flight) -> Carried:
+        """Return what a flight carries, read anew where its body has come meanwhile."""
+        carried = flight.carried
+        if carried is None or carried.shot is not flight.shot:
+            uses = self._declared(flight.shot).uses
+            carried = flight.carried = Carried(flight.shot, uses)
+        return carried
 
     def waits(self, flight: Flight, now_s: float) -> bool:
         """Tell whether a flight whose turn has come waits for another's answer."""
@@ -196,10 +205,13 @@ class Correlation:
         if not coming.open or not self._declared(shot).is_on:
             return False
         before: list[Flight] = []
-        wanted = [(one.text, one.keys) for one in self._references(flight, view, is_planned=False)]
-        wanted += [(mark, _ANY) for mark in _marks_in(shot)]
-        for text, keys in wanted:
-            before += coming.before(flight, text, keys)
+        carried = self._carried(flight)
+        hits = coming.hits(carried.tokens)
+        if hits:
+            for one in carried.references(hits):
+                before += coming.before(flight, one.text, one.keys)
+        for mark in _marks_in(shot):
+            before += coming.before(flight, mark, _ANY)
         if not before:
             return False
         self.awaited.enter(flight, before, now_s)
@@ -219,15 +231,11 @@ class Correlation:
         memory = self._view(shot).memory
         after = shot
         if memory.pairs and self._declared(shot).is_on:
-            tokens = flight.tokens
-            if tokens is None or shot.body_ref is not None:
-                tokens = tokens_of(shot)
-            hits = memory.pairs.keys() & tokens
-            if memory.fragments:
-                hits |= memory.fragments.keys() & tokens
+            carried = self._carried(flight)
+            hits = memory.hits(carried.tokens)
             if hits:
-                after = self._replaced(shot, memory, hits)
-        flight.tokens = None
+                after = self._replaced(shot, carried, memory, hits)
+        flight.carried = None
         if shot.sealed:
             filled = self._unsealed(after, memory)
             if filled is None:
@@ -239,10 +247,10 @@ class Correlation:
         self.tally.shots += 1
         return None if write_head(flight) else UNSENDABLE
 
-    def _replaced(self, shot: Shot, memory: Memory, hits: set[str]) -> Shot:
+    def _replaced(self, shot: Shot, carried: Carried, memory: Memory, hits: set[str]) -> Shot:
         session = shot.session
         changes: list[Change] = []
-        for reference in references_of(shot, hits, self._declared(shot).uses):
+        for reference in carried.references(hits):
             learned = memory.find(reference.text, reference.keys, session)
             if learned is None or learned.value == reference.text:
                 continue
@@ -253,7 +261,7 @@ class Correlation:
                 if self.explained is not None:
                     part, name = reference.part, reference.name
                     self.explained.add(shot, part, name, reference.text, learned)
-        return changed(shot, changes, plain_of(shot)) if changes else shot
+        return changed(shot, changes, carried.plain) if changes else shot
 
     def _unsealed(self, shot: Shot, memory: Memory) -> Shot | None:
         values: dict[str, str] = {}
@@ -323,7 +331,7 @@ class Correlation:
                 coming.drop(flight, text)
             flight.opened = None
         flight.gives = None
-        flight.tokens = None
+        flight.carried = None
         self.awaited.ended(flight)
 
     @property

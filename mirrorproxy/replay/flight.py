@@ -18,6 +18,7 @@ from mirrorproxy.sources.events import CaptureObject
 if TYPE_CHECKING:
     from mirrorproxy.replay.answered_body import Value
     from mirrorproxy.replay.order import Stream
+    from mirrorproxy.replay.references import Carried
 
 _BUSY = (429, 503)
 
@@ -44,13 +45,14 @@ class Flight(Receiver):
     production; is_held: whether it waits there; is_following: whether it waits for an answer
     that gives it a value; freed_s: when both were over, 0 if they never were. Of what it
     gives and gets, set by `correlate`: number: in the order of planning; gives: the values
-    that production's answer gave; opened: what others may wait for; tokens: what it
-    carries, until it leaves.
+    that production's answer gave; opened: what others may wait for; carried: what it
+    may have from others, until it leaves.
     """
 
     __slots__ = (
         "answer",
         "began_us",
+        "carried",
         "due_s",
         "ended_us",
         "freed_s",
@@ -74,7 +76,6 @@ class Flight(Receiver):
         "source",
         "status",
         "stream",
-        "tokens",
     )
 
     def __init__(self, shot: Shot, source: CaptureObject, landing: Landing) -> None:
@@ -103,7 +104,7 @@ class Flight(Receiver):
         self.number = 0
         self.gives: list[Value] | None = None
         self.opened: list[str] | None = None
-        self.tokens: list[str] | None = None
+        self.carried: Carried | None = None
 
     def on_head(self, head: ResponseHead) -> None:
         """See `Receiver`."""

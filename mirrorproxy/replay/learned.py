@@ -80,6 +80,13 @@ class Memory:
         self.fragments: dict[str, int] = {}
         self._images: dict[tuple[str, str], str] = {}
 
+    def hits(self, tokens: list[str]) -> set[str]:
+        """Return those of the tokens that values here begin with."""
+        found: set[str] = self.pairs.keys() & tokens
+        if self.fragments:
+            found |= self.fragments.keys() & tokens
+        return found
+
     def learn(self, text: str, learned: Learned) -> bool:
         """Take a pair, the newest wins; return whether it is news.
 

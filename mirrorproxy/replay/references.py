@@ -12,7 +12,6 @@ from collections.abc import Set
 from typing import Final
 from urllib.parse import unquote_plus
 
-from mirrorproxy.headers import first
 from mirrorproxy.remembered import Remembered
 from mirrorproxy.replay.affinity import (
     NO_KEYS,
@@ -44,7 +43,7 @@ from mirrorproxy.replay.reference import (
 from mirrorproxy.replay.references_json import JsonReferences
 from mirrorproxy.rules.bodies import is_json
 from mirrorproxy.rules.coding import CannotRewriteError, media_type, plain_body
-from mirrorproxy.rules.declared import NOT_DECLARED, Uses
+from mirrorproxy.rules.declared import Uses
 from mirrorproxy.shot import Shot
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -69,67 +68,111 @@ _FORM: Final = "application/x-www-form-urlencoded"
 _NOT_TEXT = ("multipart/", "image/", "video/", "audio/")
 
 
-def _is_idle(name: str) -> bool:
-    return name.lower() in _IDLE_HEADERS
+_IDLE, _TYPE, _ENCODING, _OTHER = range(4)
 
 
-_idle = Remembered(_is_idle)
+def _header_kind(name: str) -> int:
+    lower = name.lower()
+    if lower == "content-type":
+        return _TYPE
+    if lower == "content-encoding":
+        return _ENCODING
+    return _IDLE if lower in _IDLE_HEADERS else _OTHER
 
 
-def tokens_of(shot: Shot) -> list[str]:
-    """Return the tokens of all that may be replaced: what is in none of them is nowhere."""
-    path = shot.path
-    found: list[str] = TOKEN.findall(unquote_plus(path) if "%" in path else path)
-    for name, value in shot.headers:
-        if not _idle[name]:
-            found += TOKEN.findall(value)
-    if shot.body:
-        text = plain_of(shot).decode("latin-1")
-        found += TOKEN.findall(unquote_plus(text) if "%" in text else text)
-    return found
+_kinds = Remembered(_header_kind)
+_medias = Remembered(media_type)
 
 
-def plain_of(shot: Shot) -> bytes:
-    """Return the body that is looked into, b"" if it is none that could be."""
-    body = shot.body
-    if not body or len(body) > MAX_BODY_BYTES:
+class Carried:
+    """What a shot carries that may have come from an answer.
+
+    uses: what its rule says. tokens: of all that may be replaced: what is in none of them is
+    nowhere. plain: the body that is looked into, without its coding, b"" for none.
+    segments: of the path, decoded.
+    """
+
+    def __init__(self, shot: Shot, uses: Uses) -> None:
+        self.shot = shot
+        self._uses = uses
+        self._media = ""
+        self._hits: set[str] = set()
+        self._references: list[Reference] = []
+        path = shot.path
+        tokens: list[str] = TOKEN.findall(unquote_plus(path) if "%" in path else path)
+        encoding: str | None = None
+        for name, value in shot.headers:
+            kind = _kinds[name]
+            if kind == _IDLE:
+                continue
+            if kind == _OTHER:
+                tokens += TOKEN.findall(value)
+            elif kind == _TYPE:
+                self._media = _medias[value]
+            else:
+                encoding = value
+        self.plain = b""
+        if shot.body:
+            self.plain = _plain(shot.body, self._media, encoding)
+            text = self.plain.decode("latin-1")
+            tokens += TOKEN.findall(unquote_plus(text) if "%" in text else text)
+        self.tokens = tokens
+        self.segments = segments_of(path)
+
+    def references(self, hits: set[str]) -> list[Reference]:
+        """Return the values that something could be known by; others may be among them.
+
+        hits: tokens; what begins with none of them is passed over.
+        """
+        if not hits <= self._hits:
+            self._hits |= hits
+            self._references = self._found(self._hits)
+        return self._references
+
+    def _found(self, hits: set[str]) -> list[Reference]:
+        shot, uses = self.shot, self._uses
+        path, _, query = shot.path.partition("?")
+        declared = uses.in_path(self.segments) if uses.templates else {}
+        found = [
+            Reference(PATH, "", part.keys, part.text, 0, part.start, part.end, in_path)
+            for part in parts_of(path, hits, declared)
+        ]
+        if query and _holds_any(query, hits):
+            about = collection(self.segments)
+            found += [
+                Reference(
+                    QUERY, part.label[1:], part.keys, part.text, 0, part.start, part.end, in_query
+                )
+                for part in pairs_of(query, len(path) + 1, about, hits, uses.query)
+            ]
+        for line, (name, value) in enumerate(shot.headers):
+            if _kinds[name] == _OTHER and _holds_any(value, hits):
+                _add_of_header(found, name, value, line, path, uses)
+        if self.plain and _holds_any(self.plain.decode("latin-1"), hits):
+            self._add_of_body(found, hits)
+        return found
+
+    def _add_of_body(self, found: list[Reference], hits: set[str]) -> None:
+        body, media, uses = self.plain, self._media, self._uses
+        about = collection(self.segments)
+        if "json" in media or is_json(body, media):
+            JsonReferences(found, hits, uses).read(body, about)
+        elif media == _FORM:
+            _add_of_form(found, body, about, hits, uses)
+        elif "xml" in media:
+            _add_of_xml(found, body, about, hits)
+
+
+def _plain(body: bytes, media: str, encoding: str | None) -> bytes:
+    if len(body) > MAX_BODY_BYTES or media.startswith(_NOT_TEXT):
         return b""
-    if media_type(first(shot.headers, "content-type")).startswith(_NOT_TEXT):
-        return b""
+    if encoding is None:
+        return body
     try:
-        plain = plain_body(body, first(shot.headers, "content-encoding"))
+        plain = plain_body(body, encoding)
     except CannotRewriteError:
         return b""
     return plain if len(plain) <= 4 * MAX_BODY_BYTES else b""
-
-
-def references_of(shot: Shot, hits: Set[str], uses: Uses = NOT_DECLARED.uses) -> list[Reference]:
-    """Return the values in a shot that something could be known by.
-
-    hits: tokens; what begins with none of them is passed over. uses: what the rule says.
-    """
-    path, _, query = shot.path.partition("?")
-    declared = uses.in_path(segments_of(path)) if uses.templates else {}
-    found = [
-        Reference(PATH, "", part.keys, part.text, 0, part.start, part.end, in_path)
-        for part in parts_of(path, hits, declared)
-    ]
-    if query:
-        about = collection(segments_of(path))
-        found += [
-            Reference(
-                QUERY, part.label[1:], part.keys, part.text, 0, part.start, part.end, in_query
-            )
-            for part in pairs_of(query, len(path) + 1, about, hits, uses.query)
-        ]
-    for line, (name, value) in enumerate(shot.headers):
-        if not _idle[name] and _holds_any(value, hits):
-            _add_of_header(found, name, value, line, path, uses)
-    if shot.body:
-        body = plain_of(shot)
-        if body and _holds_any(body.decode("latin-1"), hits):
-            _add_of_body(found, body, shot, hits, uses)
-    return found
 
 
 def _holds_any(text: str, hits: Set[str]) -> bool:
@@ -175,19 +218,6 @@ def _with(declared: str | None, keys: Keys, text: str) -> Keys:
     if is_unmistakable(text):
         keys = (UNMISTAKABLE, *keys)
     return keys if declared is None else (declared, *keys)
-
-
-def _add_of_body(
-    found: list[Reference], body: bytes, shot: Shot, hits: Set[str], uses: Uses
-) -> None:
-    media = media_type(first(shot.headers, "content-type"))
-    about = collection(segments_of(shot.path))
-    if is_json(body, media):
-        JsonReferences(found, hits, uses).read(body, about)
-    elif media == _FORM:
-        _add_of_form(found, body, about, hits, uses)
-    elif "xml" in media:
-        _add_of_xml(found, body, about, hits)
 
 
 def _add_of_form(

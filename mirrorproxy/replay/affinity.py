@@ -28,6 +28,7 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _UUID_LENGTH, _ULID_LENGTH = 36, 26
 _MIN_VARIED: Final = 6
 _OPAQUE = re.compile(r"[0-9A-Za-z._~+/=-]+")
+_HEX = re.compile(r"[0-9a-f]+|[0-9A-F]+")
 _PARTS = re.compile(r"[0-9A-Za-z]+")
 _WORDY = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _RUNS = re.compile(r"[a-z]+|[A-Z]+|[0-9]+")
@@ -90,6 +91,9 @@ def is_unmistakable(text: str) -> bool:
         return True
     if len(text) == _UUID_LENGTH and _UUID.fullmatch(text) is not None:
         return False
+    if _HEX.fullmatch(text) is not None:
+        # No word, date or number is spelled so.
+        return sum(character.isdigit() for character in text) in range(2, len(text) - 1)
     length = turns = 0
     for part in _PARTS.findall(text):
         if _WORDY.fullmatch(part) is None:

@@ -144,6 +144,7 @@ def test_unmistakable_values_go_wherever_they_stand():
         (UUID, True),
         ("01ARZ3NDEKTSV4RRFFQ69G5FAV", True),
         ("3f9a8b7c6d5e4f3a", True),
+        ("00000000111111abcdefabcd", True),
         ("ord_01HXYZ4T9QK2M7W3B5N8C6D1EF", True),
         ("V1StGXR8_Z5jdHi6B-myT", True),
         ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N", True),

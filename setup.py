@@ -81,6 +81,7 @@ HOT = (
     "mirrorproxy/replay/lane.py",
     "mirrorproxy/replay/learned.py",
     "mirrorproxy/replay/ledger.py",
+    "mirrorproxy/replay/likeness.py",
     "mirrorproxy/replay/links.py",
     "mirrorproxy/replay/order.py",
     "mirrorproxy/replay/outcomes.py",

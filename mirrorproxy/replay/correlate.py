@@ -21,6 +21,7 @@ from mirrorproxy.replay.awaited import Awaited, Coming
 from mirrorproxy.replay.explain import Explained
 from mirrorproxy.replay.flight import Flight, write_head
 from mirrorproxy.replay.learned import Learned, Limits, Memory
+from mirrorproxy.replay.likeness import same_items
 from mirrorproxy.replay.links import parts_of, segments_of
 from mirrorproxy.replay.reference import BODY, Change, changed
 from mirrorproxy.replay.references import Carried
@@ -300,18 +301,27 @@ class Correlation:
                 continue
             self._learn(memory, value, text, session, shot.exchange_id)
         if weak:
-            self._learn_from_lists(memory, weak, session, shot.exchange_id)
+            self._learn_from_lists(memory, weak, body, shot)
 
     def _learn_from_lists(
-        self, memory: Memory, weak: Sequence[tuple[Value, str]], session: str, exchange_id: str
+        self, memory: Memory, weak: Sequence[tuple[Value, str]], body: Body, shot: Shot
     ) -> None:
         """Learn from the items of lists: none whose values are surely another thing's."""
+        session, exchange_id = shot.session, shot.exchange_id
+        sure: set[tuple[Step, ...]] = set()
+        if shot.recorded is not None:
+            produced = Body(shot.recorded.headers, shot.recorded.body or "")
+            items = {_item(value.steps) for value, _ in weak}
+            sure = same_items(items, produced.document, body.document)
         others: set[tuple[Step, ...]] = set()
         for value, text in weak:
             if memory.contradicts(value.text, value.keys, text):
                 others.add(_item(value.steps))
         for value, text in weak:
-            if not others or _item(value.steps) not in others:
+            item = _item(value.steps)
+            if item in sure:
+                value.is_weak = False
+            if item not in others:
                 self._learn(memory, value, text, session, exchange_id)
 
     def _learn(

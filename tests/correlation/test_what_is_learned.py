@@ -272,3 +272,21 @@ def test_a_list_that_another_will_see_teaches_its_own_reader_too():
         correlated.correlation.departing(flight)
         correlated.answer(flight, [{"id": 8}, {"id": 9}])
     assert correlated.path("/orders/2", session="ben") == "/orders/9"
+
+
+def test_an_item_with_a_name_of_its_own_is_the_same_thing_for_everybody():
+    correlated = Correlated()
+    ours = [{"id": 1, "name": "Green tea", "state": "new"}, {"id": 2, "name": "Cup 7"}]
+    theirs = [{"id": 8, "name": "Green tea", "state": "old"}, {"id": 9, "name": "Cup 8"}]
+    correlated.teach("GET", "/products", {"products": ours}, {"products": theirs}, session="ann")
+    assert correlated.path("/products/1", session="ben") == "/products/8"
+    assert correlated.path("/products/2", session="ben") == "/products/2"
+    assert correlated.path("/products/2", session="ann") == "/products/9"
+
+
+def test_what_several_items_share_is_no_name():
+    correlated = Correlated()
+    ours = [{"id": 1, "shop": "North 1"}, {"id": 2, "shop": "North 1"}]
+    theirs = [{"id": 8, "shop": "North 1"}, {"id": 9, "shop": "North 1"}]
+    correlated.teach("GET", "/orders", ours, theirs, session="ann")
+    assert correlated.path("/orders/1", session="ben") == "/orders/1"

@@ -7,7 +7,7 @@ most values are passed over by their names alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from mirrorproxy.codec import MalformedRecord, body_of
 from mirrorproxy.marks import PATTERN
@@ -238,29 +238,32 @@ class _Walk:
             return
         ids = self._ids
         for name, child in node.items():
-            if isinstance(child, str):
-                length = len(child)
+            kind = type(child)
+            if kind is str:
+                text = cast(str, child)
+                length = len(text)
                 if length >= MIN_OPAQUE:
-                    if " " not in child or "{h1:" in child:
-                        self._string(names[name], name, child, steps, container, is_weak)
-                elif length and (ids[name] or child[0] == "/"):
-                    self._string(names[name], name, child, steps, container, is_weak)
-            elif isinstance(child, dict):
+                    if " " not in text or "{h1:" in text:
+                        self._string(names[name], name, text, steps, container, is_weak)
+                elif length and (ids[name] or text[0] == "/"):
+                    self._string(names[name], name, text, steps, container, is_weak)
+            elif kind is int:
+                if ids[name]:
+                    field = names[name]
+                    text = str(child)
+                    keys = field.keys if field.subject else self._keys(container, text)
+                    if keys and self._is_worth_it(text, keys, is_weak):
+                        self._found.append(Value(JSON, (*steps, name), keys, text, is_weak))
+            elif kind is dict:
                 if child:
                     field = names[name]
                     inner = container if field.is_envelope else field
-                    self.members(child, (*steps, name), inner, is_weak)
-            elif isinstance(child, list):
-                if child:
-                    field = names[name]
-                    inner = container if self._is_envelope(field, steps) else field
-                    self.items(child, (*steps, name), inner, is_weak)
-            elif ids[name] and type(child) is int:
+                    inside = cast("dict[str, object]", child)
+                    self.members(inside, (*steps, name), inner, is_weak)
+            elif kind is list and child:
                 field = names[name]
-                text = str(child)
-                keys = field.keys if field.subject else self._keys(container, text)
-                if keys and self._is_worth_it(text, keys, is_weak):
-                    self._found.append(Value(JSON, (*steps, name), keys, text, is_weak))
+                inner = container if self._is_envelope(field, steps) else field
+                self.items(cast("list[object]", child), (*steps, name), inner, is_weak)
 
     def items(
         self, node: list[object], steps: tuple[Step, ...], container: Name | None, is_weak: bool

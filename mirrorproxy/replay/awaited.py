@@ -25,15 +25,20 @@ MAX_OPEN: Final = 64
 """So many open flights of one value are known: what more of them have is everybody's."""
 
 
+CARRIED, WEAK, GIVEN = range(3)
+"""What an open flight has to do with a value: its request carries it, its answer gives it in a
+list, its answer gives it."""
+
+
 class _Open:
-    """One flight that has to do with a value. gives: whether its answer gave it."""
+    """One flight that has to do with a value. kind: CARRIED and so on."""
 
-    __slots__ = ("flight", "gives", "keys")
+    __slots__ = ("flight", "keys", "kind")
 
-    def __init__(self, flight: Flight, keys: Keys, gives: bool) -> None:
+    def __init__(self, flight: Flight, keys: Keys, kind: int) -> None:
         self.flight = flight
         self.keys = keys
-        self.gives = gives
+        self.kind = kind
 
 
 class Coming:
@@ -53,18 +58,18 @@ class Coming:
             found |= self.fragments.keys() & tokens
         return found
 
-    def add(self, flight: Flight, text: str, keys: Keys, gives: bool) -> bool:
+    def add(self, flight: Flight, text: str, keys: Keys, kind: int) -> bool:
         """Take that a planned flight gives or carries a value; return whether to `drop` it."""
         known = self.open.get(text)
         if known is None:
-            self.open[text] = [_Open(flight, keys, gives)]
+            self.open[text] = [_Open(flight, keys, kind)]
             token = token_of(text)
             if token != text:
                 self.fragments[token] = self.fragments.get(token, 0) + 1
             return True
         if len(known) >= MAX_OPEN:
             return False
-        known.append(_Open(flight, keys, gives))
+        known.append(_Open(flight, keys, kind))
         return True
 
     def drop(self, flight: Flight, text: str) -> None:
@@ -85,12 +90,19 @@ class Coming:
                 del self.fragments[token]
 
     def is_given(self, flight: Flight, text: str, keys: Keys) -> bool:
-        """Tell whether an answer that had ended before a flight began will give a value."""
+        """Tell whether an answer that had ended before a flight began will give a value.
+
+        What a list gives it gives to its own session.
+        """
         known = self.open.get(text)
-        if known is not None:
-            for one in known:
-                if one.gives and _is_any_in(keys, one.keys) and _had_ended(one.flight, flight):
-                    return True
+        if known is None:
+            return False
+        for one in known:
+            if one.kind == CARRIED or not _is_any_in(keys, one.keys):
+                continue
+            is_for_it = one.kind == GIVEN or one.flight.shot.session == flight.shot.session
+            if is_for_it and _had_ended(one.flight, flight):
+                return True
         return False
 
     def before(self, flight: Flight, text: str, keys: Keys) -> list[Flight]:
@@ -106,7 +118,12 @@ class Coming:
 
 
 def _is_any_in(keys: Keys, others: Keys) -> bool:
-    return any(key in others for key in keys)
+    if keys is others:
+        return True
+    for key in keys:  # noqa: SIM110 - a generator costs more than all of this
+        if key in others:
+            return True
+    return False
 
 
 def _had_ended(giver: Flight, flight: Flight) -> bool:

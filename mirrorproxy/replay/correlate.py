@@ -17,11 +17,11 @@ from mirrorproxy.replay.affinity import UNMISTAKABLE, Keys, is_value
 from mirrorproxy.replay.answer import Answer
 from mirrorproxy.replay.answered_body import Body, Step, Value, places
 from mirrorproxy.replay.answered_values import declared_values, values_of
-from mirrorproxy.replay.awaited import Awaited, Coming
+from mirrorproxy.replay.awaited import CARRIED, GIVEN, WEAK, Awaited, Coming
 from mirrorproxy.replay.explain import Explained
 from mirrorproxy.replay.flight import Flight, write_head
 from mirrorproxy.replay.learned import Learned, Limits, Memory
-from mirrorproxy.replay.likeness import same_items
+from mirrorproxy.replay.likeness import likenesses
 from mirrorproxy.replay.links import parts_of, segments_of
 from mirrorproxy.replay.reference import BODY, Change, changed
 from mirrorproxy.replay.references import Carried
@@ -175,8 +175,9 @@ class Correlation:
             is_echo = text in segments
             if is_read and is_echo:
                 continue
-            # And what is weak is so for one session alone.
-            if view.coming.add(flight, text, value.keys, not (is_echo or value.is_weak)):
+            # And what is weak is so for one session first.
+            kind = CARRIED if is_echo else WEAK if value.is_weak else GIVEN
+            if view.coming.add(flight, text, value.keys, kind):
                 opened.append(text)
 
     def _carry(self, flight: Flight, carried: Carried, view: _View, opened: list[str]) -> None:
@@ -187,7 +188,7 @@ class Correlation:
             hits = view.coming.hits(carried.tokens) | view.memory.hits(carried.tokens)
             texts += [(one.text, one.keys) for one in carried.references(hits) if one.part == BODY]
         for text, keys in texts:
-            if coming.add(flight, text, keys, False):
+            if coming.add(flight, text, keys, CARRIED):
                 opened.append(text)
 
     def _carried(self, flight: Flight) -> Carried:
@@ -308,18 +309,18 @@ class Correlation:
     ) -> None:
         """Learn from the items of lists: none whose values are surely another thing's."""
         session, exchange_id = shot.session, shot.exchange_id
-        sure: set[tuple[Step, ...]] = set()
+        same: set[tuple[Step, ...]] = set()
+        others: set[tuple[Step, ...]] = set()
         if shot.recorded is not None:
             produced = Body(shot.recorded.headers, shot.recorded.body or "")
             items = {_item(value.steps) for value, _ in weak}
-            sure = same_items(items, produced.document, body.document)
-        others: set[tuple[Step, ...]] = set()
+            same, others = likenesses(items, produced.document, body.document)
         for value, text in weak:
             if memory.contradicts(value.text, value.keys, text):
                 others.add(_item(value.steps))
         for value, text in weak:
             item = _item(value.steps)
-            if item in sure:
+            if item in same:
                 value.is_weak = False
             if item not in others:
                 self._learn(memory, value, text, session, exchange_id)

@@ -16,6 +16,8 @@ from mirrorproxy.replay.affinity import Keys
 MAX_LEARNED: Final = 200_000
 MAX_BYTES: Final = 128 * 1024 * 1024
 _ENTRY_BYTES: Final = 600
+_EVERYBODY: Final = "*"
+"""The name of no session: what the lists of all of them say."""
 
 TOKEN = re.compile(r"[0-9A-Za-z_-]+")
 
@@ -90,8 +92,9 @@ class Memory:
     def learn(self, text: str, learned: Learned) -> bool:
         """Take a pair, the newest wins; return whether it is news.
 
-        A weak one holds for its session alone, and only where nothing better is known: not
-        for a value that is known, nor with one that came in the place of another value.
+        A weak one holds for its session first, for others only while all say the same, and
+        where nothing better is known: not for a value that is known, nor with one that came
+        in the place of another value.
         What stayed as it was is remembered too, so that nothing weak takes its place.
         """
         if learned.is_weak:
@@ -134,7 +137,24 @@ class Memory:
             if learned.value == text:
                 return False
             self._begin(text, [])
+        self._share(text, learned)
         return self._keep_own(text, learned, is_new=True)
+
+    def _share(self, text: str, learned: Learned) -> None:
+        """Keep what lists of all sessions say alike; once two differ, none is believed."""
+        place = f"{_EVERYBODY}\0{text}"
+        shared = self.pairs.get(place)
+        if shared is None:
+            shared = self.pairs[place] = []
+        rival = _meeting(shared, learned.keys)
+        if rival is None:
+            one = Learned(learned.keys, learned.session, learned.value, True)
+            one.exchange_id, one.place = learned.exchange_id, learned.place
+            shared.append(one)
+            self._grow(text, one)
+        elif rival.value != learned.value:
+            self._limits.bytes -= len(rival.value)
+            rival.value = ""
 
     def _begin(self, text: str, known: list[Learned]) -> None:
         self.pairs[text] = known
@@ -176,7 +196,8 @@ class Memory:
     def find(self, text: str, keys: Keys, session: str) -> Learned | None:
         """Return what takes a text's place, None if nothing is known.
 
-        The session's own comes first, then the newest of all, then what is weak.
+        The session's own comes first, then the newest of all, then what its lists say, then
+        what everybody's lists say.
         """
         known = self.pairs.get(text)
         if known is None:
@@ -196,7 +217,9 @@ class Memory:
                     return one
             if weak is not None:
                 return weak
-        return None
+        shared = self.pairs.get(f"{_EVERYBODY}\0{text}")
+        found = None if shared is None else _meeting(shared, keys)
+        return found if found is not None and found.value else None
 
     def maps(self, text: str, value: str, session: str) -> bool:
         """Tell whether a value of the target's is what a text of production's became there."""

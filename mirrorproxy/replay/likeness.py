@@ -1,7 +1,8 @@
 """Likeness: whether an item of production's list and one of the target's are the same thing.
 
 Pure. Items are paired by their places, which proves little. What they are called does: an
-item that has a name of its own among production's, and the same at the target, is the same.
+item that has a name of its own among production's, and the same at the target, is the same;
+one that is called otherwise is another.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
+from mirrorproxy.replay import affinity
+from mirrorproxy.replay.affinity import is_unmistakable
 from mirrorproxy.replay.answered_body import Step
+from mirrorproxy.replay.links import is_link
 
 _MIN_NAME: Final = 4
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|\d\d[./:]\d\d")
@@ -21,12 +25,15 @@ _WORD = re.compile(r"[a-z]+(?:[_-][a-z]+)*|[A-Z]+(?:[_-][A-Z]+)*")
 Item = tuple[Step, ...]
 
 
-def same_items(items: Iterable[Item], produced: object, answered: object) -> set[Item]:
-    """Return those of the items that are surely the same thing in both documents.
+def likenesses(
+    items: Iterable[Item], produced: object, answered: object
+) -> tuple[set[Item], set[Item]]:
+    """Return which of the items are surely the same thing in both documents, and which are not.
 
-    items: the ways to them, each ends with an index into a list.
+    items: the ways to them, each ends with an index into a list. Of the others nothing is known.
     """
-    found: set[Item] = set()
+    same: set[Item] = set()
+    different: set[Item] = set()
     names: dict[Item, Counter[tuple[str, str]]] = {}
     for item in items:
         one, other = _at(produced, item), _at(answered, item)
@@ -35,10 +42,12 @@ def same_items(items: Iterable[Item], produced: object, answered: object) -> set
         place = item[:-1]
         if place not in names:
             names[place] = _names_of(_at(produced, place))
-        own = [pair for pair in _telling(one) if other.get(pair[0]) == pair[1]]
-        if len(own) == len(_telling(one)) and any(names[place][pair] == 1 for pair in own):
-            found.add(item)
-    return found
+        for pair in _telling(one):
+            if other.get(pair[0]) != pair[1]:
+                different.add(item)
+            elif names[place][pair] == 1:
+                same.add(item)
+    return same - different, different
 
 
 def _names_of(node: object) -> Counter[tuple[str, str]]:
@@ -55,6 +64,9 @@ def _telling(item: dict[str, object]) -> list[tuple[str, str]]:
         and len(value) >= _MIN_NAME
         and _WORD.fullmatch(value) is None
         and _DATE.match(value) is None
+        and not is_link(value)
+        and not is_unmistakable(value)
+        and not affinity.names[name].is_id
     ]
 
 

@@ -209,13 +209,12 @@ def test_values_are_looked_up_once():
     assert correlated.path("/orders/77") == "/orders/112"
 
 
-def test_a_list_teaches_its_reader_alone_and_nothing_that_is_sure():
+def test_a_list_gives_way_to_what_is_sure():
     correlated = Correlated()
     two = [{"order_id": 51, "user_id": 11}, {"order_id": 52, "user_id": 12}]
     others = [{"order_id": 99, "user_id": 70}, {"order_id": 98, "user_id": 71}]
     correlated.teach("GET", "/queue", {"orders": two}, {"orders": others}, session="staff")
     assert correlated.path("/users/11", session="staff") == "/users/70"
-    assert correlated.path("/users/11", session="ann") == "/users/11"
     correlated.teach("POST", "/login", {"user_id": 11}, {"user_id": 46}, session="ann")
     assert correlated.path("/users/11", session="staff") == "/users/46"
 
@@ -281,7 +280,7 @@ def test_an_item_with_a_name_of_its_own_is_the_same_thing_for_everybody():
     correlated.teach("GET", "/products", {"products": ours}, {"products": theirs}, session="ann")
     assert correlated.path("/products/1", session="ben") == "/products/8"
     assert correlated.path("/products/2", session="ben") == "/products/2"
-    assert correlated.path("/products/2", session="ann") == "/products/9"
+    assert correlated.path("/products/2", session="ann") == "/products/2"
 
 
 def test_what_several_items_share_is_no_name():
@@ -289,4 +288,17 @@ def test_what_several_items_share_is_no_name():
     ours = [{"id": 1, "shop": "North 1"}, {"id": 2, "shop": "North 1"}]
     theirs = [{"id": 8, "shop": "North 1"}, {"id": 9, "shop": "North 1"}]
     correlated.teach("GET", "/orders", ours, theirs, session="ann")
+    correlated.teach("GET", "/orders", ours, theirs[::-1], session="cat")
     assert correlated.path("/orders/1", session="ben") == "/orders/1"
+
+
+def test_others_believe_lists_only_while_all_say_the_same():
+    """What was read before the login is used after it; what two read otherwise by none else."""
+    ours, theirs = [{"id": 1}, {"id": 2}], [{"id": 8}, {"id": 9}]
+    correlated = Correlated()
+    correlated.teach("GET", "/products", ours, theirs, session="client:192.0.2.1")
+    assert correlated.path("/products/1", session="ann") == "/products/8"
+    correlated.teach("GET", "/products", ours, theirs[::-1], session="ben")
+    assert correlated.path("/products/1", session="ann") == "/products/1"
+    assert correlated.path("/products/1", session="client:192.0.2.1") == "/products/8"
+    assert correlated.path("/products/1", session="ben") == "/products/9"

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from mirrorproxy.commands.replay_options import Settings
 from mirrorproxy.replay.correlate import Correlation
 from mirrorproxy.replay.explain import Explained
+from mirrorproxy.replay.tally import Tally
 from mirrorproxy.report.printable import printable
 
 _WORTH_SAYING = 0.01
@@ -52,12 +53,17 @@ def correlation_lines(correlation: Correlation | None) -> Iterable[str]:
         text += f" ({', '.join(f'{place} {count:,}' for place, count in places)})"
     if text:
         yield f"{'correlation':<11} {text}"
-    without = tally.without_body
-    if without and without >= _WORTH_SAYING * tally.writes:
-        share = without / tally.writes
-        yield (
-            f"hint: {share:.0%} of the answers to writes ({without:,} of {tally.writes:,}) "
-            "have no recorded body to learn from; capture with --response-body"
-        )
+    yield from bodies_hint(tally)
     if correlation.explained is not None:
         yield from map(printable, correlation.explained.lines())
+
+
+def bodies_hint(tally: Tally) -> Iterable[str]:
+    """Yield what to do if answers to writes have no body to learn from."""
+    without = tally.without_body
+    if without and without >= _WORTH_SAYING * tally.writes:
+        yield (
+            f"hint: {without / tally.writes:.0%} of the answers to writes ({without:,} of "
+            f"{tally.writes:,}) have no recorded body to learn ids from; capture with "
+            "--response-body"
+        )

@@ -8,7 +8,6 @@ holds may be secrets of the target and are never shown.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -25,6 +24,7 @@ from mirrorproxy.replay.likeness import likenesses
 from mirrorproxy.replay.links import parts_of, segments_of
 from mirrorproxy.replay.reference import BODY, Change, changed
 from mirrorproxy.replay.references import Carried
+from mirrorproxy.replay.tally import READS, REFUSED, Tally
 from mirrorproxy.rules.declared import NOT_DECLARED, Declared
 from mirrorproxy.rules.plan import SKIP_NO_CREDENTIAL
 from mirrorproxy.rules.unseal import fill_marks
@@ -33,26 +33,7 @@ from mirrorproxy.shot import Shot
 _ANY: Keys = (UNMISTAKABLE,)
 _VALUE_BYTES: Final = 240
 _TOKEN_BYTES: Final = 60
-_NO_CONTENT, _REFUSED = 204, 400
-_READS: Final = ("GET", "HEAD", "OPTIONS")
 UNSENDABLE: Final = "unsendable"
-
-
-class Tally:
-    """What correlation did. replaced: by place, "sealed" for marks.
-
-    writes, without_body: answers to what may have made something, and how many of them
-    have no recorded body.
-    """
-
-    def __init__(self) -> None:
-        self.learned = 0
-        self.replaced: Counter[str] = Counter()
-        self.shots = 0
-        self.waited = 0
-        self.gave_up = 0
-        self.writes = 0
-        self.without_body = 0
 
 
 class _View:
@@ -134,7 +115,7 @@ class Correlation:
         if view.gives:
             carried = flight.carried = Carried(shot, declared.uses)
             kept = _TOKEN_BYTES * len(carried.tokens) + len(carried.plain)
-            if shot.method not in _READS:
+            if shot.method not in READS:
                 self._carry(flight, carried, view, opened)
         if opened:
             flight.opened = opened
@@ -145,12 +126,9 @@ class Correlation:
     ) -> list[Value]:
         """Return the values of production's answer that are worth learning."""
         recorded = shot.recorded
-        if recorded is None or recorded.status >= _REFUSED:
+        if recorded is None or recorded.status >= REFUSED:
             return []
-        if shot.method not in _READS and recorded.status != _NO_CONTENT:
-            self.tally.writes += 1
-            if recorded.body is None and recorded.body_bytes != 0:
-                self.tally.without_body += 1
+        self.tally.look(shot)
         # Only what is made anew can have a name again that is known already.
         values = values_of(
             recorded, shot.method, shot.path, segments, None if shot.method == "POST" else known
@@ -168,7 +146,7 @@ class Correlation:
         opened: list[str],
     ) -> None:
         """Tell others of what the answer to a flight gives."""
-        is_read = flight.shot.method in _READS
+        is_read = flight.shot.method in READS
         for value in values:
             text = value.text
             # What the request itself carries is not given by its answer, but told again.
@@ -281,7 +259,7 @@ class Correlation:
     def answered(self, flight: Flight) -> None:
         """Learn from a flight that was answered."""
         values, answer = flight.gives, flight.answer
-        if values is None or answer is None or answer.head is None or flight.status >= _REFUSED:
+        if values is None or answer is None or answer.head is None or flight.status >= REFUSED:
             return
         shot = flight.shot
         session, memory = shot.session, self._view(shot).memory
@@ -358,17 +336,7 @@ class Correlation:
 
     def to_json(self) -> dict[str, object]:
         """Return the counts, as ``--json`` shows them."""
-        tally = self.tally
-        return {
-            "learned": tally.learned,
-            "replaced": dict(tally.replaced),
-            "shots": tally.shots,
-            "waited": tally.waited,
-            "gave_up": tally.gave_up,
-            "expired": self.limits.expired,
-            "writes": tally.writes,
-            "writes_without_body": tally.without_body,
-        }
+        return self.tally.to_json(self.limits.expired)
 
     def _declared(self, shot: Shot) -> Declared:
         rules = self._rules

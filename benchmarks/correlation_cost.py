@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import resource
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -57,8 +56,9 @@ COLUMNS = (
 MEMORY_COLUMNS = (
     Column("learned", "pairs", "higher"),
     Column("held", "pairs", "lower"),
-    Column("peak RSS", "MiB", "lower", resolution=8),
+    Column("RSS", "MiB", "lower", resolution=8),
 )
+_PAGE_MIB = 4096 / (1 << 20)
 SOURCE = CaptureObject(name="bench", open=NotImplemented, base=".")
 
 
@@ -206,7 +206,7 @@ def answered(flight: Flight, orders: shop_origin.Orders) -> None:
 
 
 def memory(count: int, say: Say) -> Section:
-    """Replay with a network that answers at once; return what is held, four times meanwhile."""
+    """Replay with a network that answers at once; return what is held, eight times meanwhile."""
     correlation = Correlation()
     under_way: list[Flight] = []
     ledger = Ledger()
@@ -229,7 +229,7 @@ def memory(count: int, say: Say) -> Section:
     )  # fmt: skip
     orders = shop_origin.Orders(1)
     rows: list[Row] = []
-    quarter = count // 4
+    part = count // 8
     while not engine.is_over:
         engine.turn()
         while under_way:
@@ -237,20 +237,20 @@ def memory(count: int, say: Say) -> Section:
             for flight in landed:
                 answered(flight, orders)
             engine.pump()
-        if ledger.answered >= quarter * (len(rows) + 1):
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        if ledger.answered >= part * (len(rows) + 1):
+            held_mib = int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_MIB
             rows.append(
                 Row(
                     f"after {ledger.answered:,}",
                     {
                         "learned": Spread.of([correlation.tally.learned]),
                         "held": Spread.of([correlation.limits.count]),
-                        "peak RSS": Spread.of([peak]),
+                        "RSS": Spread.of([held_mib]),
                     },
                     is_ours=True,
                 )
             )
-            say(f"{rows[-1].subject}: {peak:.0f} MiB")
+            say(f"{rows[-1].subject}: {held_mib:.0f} MiB")
     return Section(
         name="correlation memory",
         title="What correlation remembers",

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-
-from mirrorproxy.cli import main
-from mirrorproxy.record import Credential
-from tests.correlation.answering import (
+from answering import (
     MARKS,
     AnsweringTarget,
     Asked,
@@ -16,7 +13,10 @@ from tests.correlation.answering import (
     exchange,
     recorded,
 )
-from tests.replay.server import write_capture
+from server import write_capture
+
+from mirrorproxy.cli import main
+from mirrorproxy.record import Credential
 
 
 @pytest.fixture

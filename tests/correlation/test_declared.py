@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from correlated import Correlated
+from rulekit import rules_from
 
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.replay.correlate import Correlation
-from tests.correlation.kit import Correlated
-from tests.rules.rulekit import rules_from
 
 HEAD = "version: 1\ntargets:\n  staging: {url: 'https://staging.example.com'}\nrules:\n"
 RULE = HEAD + "- {name: all, send: {}, learn: [%s], use: [%s]}\n"

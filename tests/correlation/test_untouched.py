@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 
+from answering import MARKS
+from correlated import Correlated
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mirrorproxy.replay.correlate import Correlation
 from mirrorproxy.replay.explain import Explained
-from tests.correlation.answering import MARKS
-from tests.correlation.kit import Correlated
 
 OPAQUE, SECRET = "3f9a8b7c6d5e4f3a2b1c", "9z8y7x6w5v4u3t2s1r0q"
 

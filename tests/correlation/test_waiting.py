@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 
+from answering import MARKS
+from flights import Range, shot
+
 from mirrorproxy.record import Response
 from mirrorproxy.replay.correlate import Correlation
 from mirrorproxy.replay.limits import Limits
 from mirrorproxy.replay.order import Order
 from mirrorproxy.replay.schedule import MAX_SPEED
 from mirrorproxy.shot import Shot
-from tests.correlation.answering import MARKS
-from tests.replay.flights import Range, shot
 
 
 def made(at_s: float, number: int = 42, **fields: object) -> Shot:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from answering import MARKS
+from correlated import Correlated
 
 from mirrorproxy.replay.affinity import is_unmistakable, stem
 from mirrorproxy.replay.correlate import Correlation
 from mirrorproxy.replay.learned import Limits
-from tests.correlation.answering import MARKS
-from tests.correlation.kit import Correlated
 
 UUID, OTHER_UUID = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 

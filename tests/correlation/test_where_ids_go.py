@@ -5,8 +5,7 @@ from __future__ import annotations
 import gzip
 
 import pytest
-
-from tests.correlation.kit import Correlated
+from correlated import Correlated
 
 
 @pytest.fixture

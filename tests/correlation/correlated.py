@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
+from flights import SOURCE, shot
+
 from mirrorproxy.http1.heads import parse_response
 from mirrorproxy.record import HeaderList, Response
 from mirrorproxy.replay.correlate import Correlation
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.shot import Shot
-from tests.replay.flights import SOURCE, shot
 
 
 class _Landing:

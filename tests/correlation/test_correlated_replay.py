@@ -16,7 +16,7 @@ from answering import (
 from server import write_capture
 
 from mirrorproxy.cli import main
-from mirrorproxy.record import Credential
+from mirrorproxy.record import Credential, Response
 
 
 @pytest.fixture
@@ -148,3 +148,42 @@ def test_no_correlate_sends_ids_as_they_were(tmp_path, serve, replay):
     assert status == 0
     assert [one.path for one in target.asked] == ["/orders", "/orders/42"]
     assert shown["correlation"] is None
+
+
+def test_answers_without_a_recorded_body_are_told_of(tmp_path, serve, capfd):
+    """By the check, the dry run and the replay itself; headers are learned from all the same."""
+    target = serve(lambda asked: answer_json({}, 201, [("Location", "/orders/77")]))
+    bare = Response(201, [("Location", "/orders/42")], body_bytes=9)
+    captured = [exchange(0, "POST", "/orders", bare), exchange(1, "GET", "/orders/42", bare)]
+    capture = str(write_capture(tmp_path / "capture", captured))
+    hint = (
+        "hint: 100% of the answers to writes (1 of 1) have no recorded body to learn ids from; "
+        "capture with --response-body"
+    )
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        f"version: 1\ntargets: {{t: {{url: '{target.url}'}}}}\nrules: [{{name: a, send: {{}}}}]\n"
+    )
+    for command in (
+        ["check", str(rules), capture],
+        ["replay", capture, "--target", target.url, "--dry-run"],
+        ["replay", capture, "--target", target.url, "--speed", "max"],
+    ):
+        assert main(command) == 0
+        assert hint in capfd.readouterr().out.splitlines()
+    assert [one.path for one in target.asked] == ["/orders", "/orders/77"]
+
+
+def test_explain_says_what_was_replaced(tmp_path, serve, capfd):
+    target = serve(lambda asked: answer_json({"id": 77}))
+    captured = [
+        exchange(0, "POST", "/orders", recorded({"id": 42})),
+        exchange(1, "GET", "/orders/42", recorded({})),
+    ]
+    capture = str(write_capture(tmp_path, captured))
+    asked_about = captured[1].id
+    assert main(["replay", capture, "--target", target.url, "--explain", asked_about]) == 0
+    assert (
+        f"explain     {asked_about}: to target, path: 42 -> 77, learned from {captured[0].id} "
+        "(json $.id)"
+    ) in capfd.readouterr().out.splitlines()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import capture_cost
 import conditions
+import correlation_cost
 import firehose_cost
 import growth
 import harness
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[Plan, Say], list[Section]]] = {
     "capture_cost": capture_cost.measure,
     "replay_cost": replay_cost.measure,
     "conditions": conditions.measure,
+    "correlation": correlation_cost.measure,
     "pacing": pacing.measure,
     "connections": growth.measure_connections,
     "bodies": growth.measure_bodies,

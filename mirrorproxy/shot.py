@@ -1,7 +1,7 @@
 """The shot: one request that is to be sent to a target.
 
 These are the values. `rules` builds them, `replay` sets when they are due and
-sends them. A shot never holds anything sealed.
+sends them. A shot holds nothing sealed, unless it says so, and is then not sent as it is.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ class Shot(msgspec.Struct, gc=False):
     edit_body: what a rule makes of that object's content after that; may raise.
     wants: what is put in when it is sent; is_late_in_head: it stands in headers alone,
     cookies aside. shed: why it is not to be sent after all, by a rule's rate.
+    sealed: whether it still holds marks, of what an answer to an earlier shot is to give; then
+    what is not known when it is to be sent keeps it from being sent.
     cookies_removed: sealed cookies without a replacement that were taken out.
     due_s: when to send it, in seconds on the replay's monotonic clock.
     """
@@ -80,4 +82,5 @@ class Shot(msgspec.Struct, gc=False):
     machine: str = ""
     wants: tuple[Want, ...] = ()
     is_late_in_head: bool = False
+    sealed: bool = False
     due_s: float = 0.0

@@ -18,13 +18,16 @@ import msgspec
 
 from mirrorproxy.codec import MalformedRecord
 from mirrorproxy.commands.decoding import Decoder, Told, body_reader
+from mirrorproxy.commands.replay_correlation import bodies_hint
 from mirrorproxy.commands.rules import schema_text
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.marks import contains_mark
 from mirrorproxy.record import Exchange
+from mirrorproxy.replay.tally import Tally
 from mirrorproxy.report.printable import printable
 from mirrorproxy.rules.facts import BodyUnreadError, split_target
 from mirrorproxy.rules.load import load_rules
+from mirrorproxy.rules.offered import Offered
 from mirrorproxy.rules.plan import (
     SKIP_NO_CREDENTIAL,
     SKIP_UNREADABLE,
@@ -151,6 +154,8 @@ class _Preview:
         self._skipped: Counter[str] = Counter()
         self._unreadable = 0
         self._told = Told()
+        self._offered = Offered()
+        self._tally = Tally()
 
     def show(self, specs: list[str]) -> int:
         """Print every exchange, then the sums; return the exit status."""
@@ -171,12 +176,20 @@ class _Preview:
     def _exchange(self, exchange: Exchange, source: CaptureObject) -> None:
         try:
             planned = plan(
-                exchange, self._rules, self._seed, "check", read_body=body_reader(source)
+                exchange,
+                self._rules,
+                self._seed,
+                "check",
+                read_body=body_reader(source),
+                offered=self._offered,
             )
         except MalformedRecord as error:
             self._unread(f"{exchange.id}: {error}")
             return
         planned = _with_bodies(planned, source)
+        self._offered.add(planned.shots)
+        for shot in planned.shots:
+            self._tally.look(shot)
         # What is sent in the clear by the rules' choice is not for showing.
         exchange = self._decode.sealed(exchange)
         rule = "no rule" if planned.rule is None else planned.rule
@@ -201,6 +214,8 @@ class _Preview:
                 "hint: auth in the rules, or --auth-env NAME, replaces sealed credentials; "
                 "one in a body needs a table"
             )
+        for line in bodies_hint(self._tally):
+            print(line)
 
 
 def _with_bodies(planned: Plan, source: CaptureObject) -> Plan:

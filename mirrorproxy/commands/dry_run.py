@@ -13,11 +13,13 @@ import sys
 import time
 from collections.abc import Callable
 
+from mirrorproxy.commands.replay_correlation import bodies_hint
 from mirrorproxy.commands.replay_options import Settings
 from mirrorproxy.replay.guard import ProductionGuard
 from mirrorproxy.replay.intake import Intake, Planned
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.neighbours import Neighbours
+from mirrorproxy.replay.tally import Tally
 from mirrorproxy.replay.verdict import EXIT_DONE, EXIT_FAILED, EXIT_LOST
 from mirrorproxy.report.forecast import Forecast, Terms
 from mirrorproxy.report.summary import exchange_lines
@@ -43,6 +45,7 @@ def dry_run(
     a target that is production, as a replay does.
     """
     forecast = Forecast(_terms(settings), settings.speed)
+    tally = Tally()
     try:
         while (planned := intake.take()) is not Signal.END:
             if isinstance(planned, Planned):
@@ -50,6 +53,7 @@ def dry_run(
                     # What passes a rule's rate is planned, and shed.
                     if shot.shed is None:
                         forecast.add(shot)
+                        tally.look(shot)
             elif planned is Signal.PENDING:
                 time.sleep(_WAIT_S)
     finally:
@@ -59,10 +63,14 @@ def dry_run(
         counts = ledger.to_json()
         shown = {key: counts[key] for key in ("read", "duplicates", "skipped", "selected")}
         shown |= {"planned": ledger.planned, "unreadable": ledger.unreadable}
+        shown |= {"writes": tally.writes, "writes_without_body": tally.without_body}
         _say(json.dumps({"dry_run": forecast.to_json(), **shown}))
     else:
         for line in (*exchange_lines(ledger.to_json()), *forecast.lines()):
             _say(line)
+        if settings.correlates:
+            for line in bodies_hint(tally):
+                _say(line)
         _say("dry run     nothing was sent")
     if ledger.unreadable:
         return EXIT_LOST

@@ -29,12 +29,18 @@ from mirrorproxy.clock import wall_us
 from mirrorproxy.commands.decoding import Decoder, Told, body_reader
 from mirrorproxy.commands.dry_run import dry_run
 from mirrorproxy.commands.replay_compare import Compared
+from mirrorproxy.commands.replay_correlation import (
+    correlation_json,
+    correlation_lines,
+    correlation_of,
+)
 from mirrorproxy.commands.replay_credentials import fetched_credentials
 from mirrorproxy.commands.replay_options import Settings, add_parser, settings_of
 from mirrorproxy.commands.replay_source import Opened, open_source
 from mirrorproxy.errors import ConfigError, MirrorproxyError
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.record import Exchange
+from mirrorproxy.replay.correlate import Correlation
 from mirrorproxy.replay.credentials import Credentials
 from mirrorproxy.replay.guard import ProductionGuard
 from mirrorproxy.replay.intake import Intake
@@ -53,6 +59,7 @@ from mirrorproxy.report.summary import (
     unreadable_lines,
 )
 from mirrorproxy.report.unmapped_text import unmapped_lines
+from mirrorproxy.rules.offered import Offered
 from mirrorproxy.rules.plan import Plan, with_body
 from mirrorproxy.rules.planner import Planner
 from mirrorproxy.sources.events import CaptureObject, Unreadable
@@ -86,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
     guard = ProductionGuard(settings.guarded, settings.logins, _warn)
     decode = Decoder(keeps_secrets=settings.rules.sends_logged_credentials)
     planner = _planner(settings, args.seed, opened.delay_s)
+    correlation = correlation_of(settings)
     with ExitStack() as stack:
         stack.callback(opened.close)
         if args.dry_run:
@@ -117,21 +125,36 @@ def run(args: argparse.Namespace) -> int:
         intake = Intake(opened.chosen(merge), unmapped.watching(planner), ledger, unreadable.add)
         report = outcomes.add if outcomes else None
         compared = Compared(
-            settings.rules, ledger, is_on=settings.compares, probes=settings.noise_probe
+            settings.rules,
+            ledger,
+            is_on=settings.compares,
+            probes=settings.noise_probe,
+            same=None
+            if correlation is None
+            else lambda f, one, other: correlation.maps(f.shot, one, other),
         )
         started_s = time.monotonic()
         error = _replay(
-            settings, intake, ledger, guard, report, unreadable.add, control, opened, compared
+            settings,
+            intake,
+            ledger,
+            guard,
+            report,
+            unreadable.add,
+            control,
+            opened,
+            correlation,
+            compared,
         )
         seconds = time.monotonic() - started_s
     if error is not None and not ledger.sent:
         raise error
     compared.judge()
-    _print_result(args, ledger, unreadable, unmapped, compared, seconds)
+    _print_result(args, ledger, unreadable, unmapped, seconds, correlation, compared)
     if error is not None:
         raise error
     if args.out is not None:
-        _write_ledger(Path(args.out), ledger, unmapped, compared)
+        _write_ledger(Path(args.out), _shown(ledger, unmapped, correlation, compared), compared)
     if outcomes is not None and outcomes.error is not None:
         raise MirrorproxyError(f"{args.out}/outcomes.jsonl: {outcomes.error.strerror}")
     return exit_status(ledger, settings.fail_on)
@@ -147,6 +170,7 @@ def _planner(
         speed=settings.speed,
         now_us=wall_us,
         delay_us=None if delay_s is None else round(delay_s * 1e6),
+        offered=Offered() if settings.correlates else None,
     )
     return lambda exchange, source: planner.plan(exchange, body_reader(source))
 
@@ -160,6 +184,7 @@ def _replay(
     on_unreadable: Callable[[Unreadable], None],
     control: Control,
     opened: Opened,
+    correlation: Correlation | None,
     compared: Compared,
 ) -> MirrorproxyError | None:
     """Run the event loop until the replay is over; return what ended it early."""
@@ -188,6 +213,7 @@ def _replay(
             say=partial(_say, stream=sys.stderr),
             listener=compared.listener(),
             prober=compared.prober,
+            correlator=correlation,
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, runner.stop)
@@ -313,17 +339,19 @@ def _open_outcomes(out: str | None) -> OutcomeFile | None:
         raise ConfigError(f"{out}: {error.strerror}", file="--out") from error
 
 
-def _write_ledger(out: Path, ledger: Ledger, unmapped: Unmapped, compared: Compared) -> None:
-    text = json.dumps(_shown(ledger, unmapped, compared), indent=1) + "\n"
+def _write_ledger(out: Path, shown: Mapping[str, object], compared: Compared) -> None:
     try:
-        (out / "ledger.json").write_text(text)
+        (out / "ledger.json").write_text(json.dumps(shown, indent=1) + "\n")
         compared.write(out)
     except OSError as error:
         raise MirrorproxyError(f"{out}/ledger.json: {error.strerror}") from error
 
 
-def _shown(ledger: Ledger, unmapped: Unmapped, compared: Compared) -> dict[str, object]:
-    return ledger.to_json() | {"unmapped": unmapped.to_json()} | compared.to_json()
+def _shown(
+    ledger: Ledger, unmapped: Unmapped, correlation: Correlation | None, compared: Compared
+) -> dict[str, object]:
+    found = {"unmapped": unmapped.to_json(), "correlation": correlation_json(correlation)}
+    return ledger.to_json() | found | compared.to_json()
 
 
 def _print_result(
@@ -331,13 +359,14 @@ def _print_result(
     ledger: Ledger,
     unreadable: _Unreadable,
     unmapped: Unmapped,
-    compared: Compared,
     seconds: float,
+    correlation: Correlation | None,
+    compared: Compared,
 ) -> None:
     for line in unreadable_lines(unreadable.shown, unreadable.total):
         _say(line, sys.stderr)
     if args.json:
-        _say(json.dumps(_shown(ledger, unmapped, compared)), sys.stdout)
+        _say(json.dumps(_shown(ledger, unmapped, correlation, compared)), sys.stdout)
         return
     details = Details(
         seconds=seconds,
@@ -350,8 +379,12 @@ def _print_result(
         left_out=ledger.left_out,
         shared={key: shots for key, shots in ledger.unordered.items() if key != FORGOTTEN},
     )
-    lines = summary_lines(ledger.to_json(), details)
-    for line in (*lines, *unmapped_lines(unmapped.rows()), *compared.lines()):
+    for line in (
+        *summary_lines(ledger.to_json(), details),
+        *correlation_lines(correlation),
+        *unmapped_lines(unmapped.rows()),
+        *compared.lines(),
+    ):
         _say(line, sys.stdout)
 
 

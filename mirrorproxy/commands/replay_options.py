@@ -28,6 +28,7 @@ from mirrorproxy.sources.objects import STDIN
 from mirrorproxy.units import parse_duration
 
 _RUN = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MAX_EXPLAINED = 100
 _DEFAULT_SEED = "replay"
 
 DESCRIPTION = """\
@@ -90,6 +91,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         choices=("session", "target", "off"),
         help="what a session's shots wait for: all before them, those of the same target, nothing",
     )
+    add("--no-correlate", action="store_true", help="send ids and tokens as production gave them")
     add("--max-lag", metavar="TIME", help="shed what is overdue by more (5s), never for none")
     add("--max-shots", metavar="N", help="end when each target was sent so many")
     add("--max-duration", metavar="TIME", help="end when it has sent for so long")
@@ -121,6 +123,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="send up to N reads of each kind twice, to tell what always differs (0)",
     )
     add("--out", metavar="DIR", help="write outcomes.jsonl and ledger.json here")
+    add("--explain", action="append", default=[], metavar="ID", help="say what was replaced in it")
     add("--json", action="store_true", help="print the ledger as one JSON object")
     add(
         "--fail-on",
@@ -136,6 +139,8 @@ class Settings(NamedTuple):
     order: of sessions. limits: by target. guarded: the targets that may not be production; logins:
     where their credentials are fetched. run: the name of this replay. compares: whether answers
     are compared with production's. noise_probe: so many requests of a group are sent twice.
+    correlates: whether what answers give is put into later shots. explained: the exchanges that
+    are told of.
     """
 
     rules: RuleSet
@@ -149,6 +154,8 @@ class Settings(NamedTuple):
     tls: ssl.SSLContext | None
     compares: bool
     noise_probe: int
+    correlates: bool = True
+    explained: tuple[str, ...] = ()
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -174,7 +181,17 @@ def settings_of(args: argparse.Namespace) -> Settings:
         tls=_tls(args.ca_file),
         compares=args.compare,
         noise_probe=_noise_probe(args),
+        correlates=not args.no_correlate,
+        explained=_explained(args.explain, correlates=not args.no_correlate),
     )
+
+
+def _explained(ids: list[str], *, correlates: bool) -> tuple[str, ...]:
+    if ids and not correlates:
+        raise ConfigError("with --no-correlate nothing is replaced", file="--explain")
+    if len(ids) > _MAX_EXPLAINED:
+        raise ConfigError(f"expected {_MAX_EXPLAINED} at most", file="--explain")
+    return tuple(dict.fromkeys(ids))
 
 
 def _rules(args: argparse.Namespace) -> RuleSet:

@@ -1,8 +1,9 @@
 """Departures: the way of a shot from its turn to the wire.
 
 Owns the steps that may hold a shot back once its turn has come, in this order:
-its session (`take`), its body and its credential (`ready`), its target
-(`board`). What a step holds back goes on with the next step when it is let go.
+its session (`take`), the answers that give it its values (`follow`), its body and its
+credential (`ready`), its target (`board`). What a step holds back goes on with the next
+step when it is let go.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from mirrorproxy.replay.ahead import Ahead
+from mirrorproxy.replay.correlate import Correlation
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.held import Held
 from mirrorproxy.replay.lane import MAX_LAG, Lane
@@ -25,9 +27,9 @@ class Departures:
     """Sends what is due when nothing holds it back; see the module.
 
     limits: by target. ahead: where what leaves is no longer counted. order: of
-    sessions, None to keep none. clock_s: monotonic. send: puts a flight on its
-    way, with a time-out in seconds. shed: takes one that will not be sent, with
-    the reason, and tells `gone` of it.
+    sessions, None to keep none. correlator: None where nothing is learned. clock_s:
+    monotonic. send: puts a flight on its way, with a time-out in seconds. shed: takes
+    one that will not be sent, with the reason, and tells `gone` of it.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Departures:
         *,
         is_paced: bool,
         order: Order | None,
+        correlator: Correlation | None = None,
         clock_s: Callable[[], float],
         send: Callable[[Flight, float | None], None],
         shed: Callable[[Flight, str], None],
@@ -46,12 +49,20 @@ class Departures:
         self._ledger = ledger
         self._is_paced = is_paced
         self._order = order
+        self._correlator = correlator
         self._is_freeing = False
         self._clock_s = clock_s
         self._send_now = send
         self._shed = shed
         self.lanes = {
-            name: Lane(limit, self._send, shed, is_paced=is_paced, now_s=clock_s())
+            name: Lane(
+                limit,
+                self._send,
+                shed,
+                is_paced=is_paced,
+                now_s=clock_s(),
+                prepare=None if correlator is None else correlator.departing,
+            )
             for name, limit in limits.items()
         }
         # By target, as lanes are: how long one may wait is a limit of its target.
@@ -63,7 +74,7 @@ class Departures:
         """Take a flight whose turn has come."""
         order = self._order
         if order is None:
-            self.ready(flight)
+            self.follow(flight)
             return
         verdict = order.enter(flight)
         if verdict == WAIT:
@@ -73,7 +84,7 @@ class Departures:
         elif verdict == SKIP:
             self._shed(flight, SESSION_BROKEN)
         else:
-            self.ready(flight)
+            self.follow(flight)
         if order.freed:
             self._free()
 
@@ -82,41 +93,71 @@ class Departures:
 
         breaks: whether its session lacks it now, as it got no answer.
         """
-        order = self._order
-        if order is None:
-            return False
-        was_held = flight.is_held
-        order.ended(flight, breaks=breaks)
-        if was_held:
-            self._left(flight)
-        if not order.freed and not order.skipped:
-            return False
-        self._free()
-        return True
+        order, correlator = self._order, self._correlator
+        goes_on = False
+        if order is not None:
+            was_held = flight.is_held
+            order.ended(flight, breaks=breaks)
+            if was_held:
+                self._left(flight)
+            goes_on = bool(order.freed or order.skipped)
+        if correlator is not None:
+            if flight.is_following:
+                self._caught_up(flight)
+            correlator.ended(flight)
+            goes_on = goes_on or bool(correlator.awaited.freed)
+        if goes_on:
+            self._free()
+        return goes_on
 
     def _free(self) -> None:
-        """Let go on what the order gave back."""
-        order = self._order
+        """Let go on what waits for nobody any more."""
         # What goes on may end at once, and free others: they come in this loop, not in another.
-        if order is None or self._is_freeing:
+        if self._is_freeing:
             return
         self._is_freeing = True
         now_s = self._clock_s()
-        while order.freed or order.skipped:
-            if order.skipped:
-                flight = order.skipped.popleft()
-                self._left(flight)
-                self._shed(flight, SESSION_BROKEN)
-            else:
-                flight = order.freed.popleft()
-                self._left(flight)
-                flight.freed_s = now_s
-                self.ready(flight)
+        while self._free_one(now_s):
+            pass
         self._is_freeing = False
+
+    def _free_one(self, now_s: float) -> bool:
+        order, correlator = self._order, self._correlator
+        if order is not None and order.skipped:
+            flight = order.skipped.popleft()
+            self._left(flight)
+            self._shed(flight, SESSION_BROKEN)
+        elif order is not None and order.freed:
+            flight = order.freed.popleft()
+            self._left(flight)
+            flight.freed_s = now_s
+            self.follow(flight)
+        elif correlator is not None and correlator.awaited.freed:
+            flight = correlator.awaited.freed.popleft()
+            self._caught_up(flight)
+            flight.freed_s = now_s
+            self.ready(flight)
+        else:
+            return False
+        return True
 
     def _left(self, flight: Flight) -> None:
         self._ahead.held -= 1
         self._held[flight.shot.target].left()
+
+    def _caught_up(self, flight: Flight) -> None:
+        flight.is_following = False
+        self._left(flight)
+
+    def follow(self, flight: Flight) -> None:
+        """Take a flight whose turn has come and that waits for no other of its session."""
+        if self._correlator is not None and self._correlator.waits(flight, self._clock_s()):
+            flight.is_following = True
+            flight.lag_cause = "order"
+            self._held[flight.shot.target].add(flight)
+            self._ahead.held += 1
+        else:
+            self.ready(flight)
 
     def ready(self, flight: Flight) -> None:
         """Take a flight whose turn has come and that waits for no other."""
@@ -134,8 +175,11 @@ class Departures:
 
     def pump(self, now_s: float) -> None:
         """Send what the targets take now, and shed what was held back for too long."""
-        if self._is_paced and self.has_held:
-            self._shed_overdue(now_s)
+        if self.has_held:
+            if self._is_paced:
+                self._shed_overdue(now_s)
+            if self._correlator is not None:
+                self._let_go_overdue(now_s, self._correlator)
         for lane in self.lanes.values():
             if lane.waiting:
                 lane.pump(now_s)
@@ -147,8 +191,10 @@ class Departures:
 
     @property
     def has_held(self) -> bool:
-        """Whether anything waits for another of its session."""
-        return self._order is not None and self._order.held > 0
+        """Whether anything waits for another."""
+        return (self._order is not None and self._order.held > 0) or (
+            self._correlator is not None and self._correlator.awaited.waiting > 0
+        )
 
     def held(self) -> list[Flight]:
         """Return what waits for others of its session."""
@@ -165,6 +211,8 @@ class Departures:
             lane.waiting.clear()
         if self._order is not None:
             self._order.clear()
+        if self._correlator is not None:
+            self._correlator.awaited.clear()
         for held in self._held.values():
             held.clear()
         self._ahead.held = 0
@@ -204,3 +252,10 @@ class Departures:
                 continue
             while (flight := held.overdue(now_s - max_lag_s)) is not None:
                 self._shed(flight, MAX_LAG)
+
+    def _let_go_overdue(self, now_s: float, correlator: Correlation) -> None:
+        """Send what has waited for an answer for too long as it is."""
+        while (flight := correlator.overdue(now_s)) is not None:
+            self._caught_up(flight)
+            flight.freed_s = now_s
+            self.ready(flight)

@@ -16,6 +16,7 @@ from mirrorproxy.outcome import Outcome
 from mirrorproxy.replay.ahead import Ahead
 from mirrorproxy.replay.answer import Listener
 from mirrorproxy.replay.apart import Apart
+from mirrorproxy.replay.correlate import Correlation
 from mirrorproxy.replay.departures import SESSION_BROKEN, Departures
 from mirrorproxy.replay.flight import Flight, write_head
 from mirrorproxy.replay.intake import IntakeLike
@@ -55,7 +56,8 @@ class Engine:
     a flight and then calls `loaded` or `not_loaded`. report: takes every
     outcome, None if nobody wants them; wall_us: wall clock at clock_s 0. wake:
     asks for a turn soon, after answers made room. listener: hears answers, None if
-    nobody looks into them. due: gives due times that are neither at a pace nor after a delay.
+    nobody looks into them. correlator: puts what answers gave into later shots. due: gives due
+    times that are neither at a pace nor after a delay.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Engine:
         delay_s: float | None = None,
         due: Due | None = None,
         listener: Listener | None = None,
+        correlator: Correlation | None = None,
     ) -> None:
         self._ledger = ledger
         self.is_paced = speed != MAX_SPEED
@@ -83,6 +86,7 @@ class Engine:
         self._report = report
         self._wake = wake
         self._listener = listener
+        self._correlator = correlator
         due = due or DueTimes(speed, delay_s, clock_s, wall_us)
         self._ahead = Ahead(
             intake, due, speed=speed, clock_s=clock_s, landing=self, offer=self._planned
@@ -94,6 +98,7 @@ class Engine:
             ledger,
             is_paced=self.is_paced,
             order=order,
+            correlator=correlator,
             clock_s=clock_s,
             send=send,
             shed=self._shed,
@@ -217,6 +222,8 @@ class Engine:
         flight.size = size = (
             len(flight.head) + len(shot.body) + _recorded_bytes(shot) + _FLIGHT_BYTES
         )
+        if self._correlator is not None:
+            flight.size = size = size + self._correlator.planned(flight)
         self._ahead.held_bytes += size
         if self._listener is not None and flight.answer is None:
             flight.answer = self._listener.wants(shot)
@@ -301,6 +308,8 @@ class Engine:
             if recorded != status and recorded is not None:
                 ledger.differing += 1
             ledger.latency.add(latency_us)
+            if self._correlator is not None:
+                self._correlator.answered(flight)
             if self._listener is not None:
                 self._listener.answered(flight, latency_us)
         else:

@@ -16,7 +16,9 @@ from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject
 
 if TYPE_CHECKING:
+    from mirrorproxy.replay.answered_body import Value
     from mirrorproxy.replay.order import Stream
+    from mirrorproxy.replay.references import Carried
 
 _BUSY = (429, 503)
 
@@ -41,17 +43,24 @@ class Flight(Receiver):
     production's, where somebody compared them. retry_after: what a 429 or 503 says of when to
     come again, as received. Of its session, set by `order`:
     stream: its place is in; place: its number; began_us, ended_us: in
-    production; is_held: whether it waits there; freed_s: when that was over, 0 if it never was.
+    production; is_held: whether it waits there; is_following: whether it waits for an answer
+    that gives it a value; freed_s: when both were over, 0 if they never were. Of what it
+    gives and gets, set by `correlate`: number: in the order of planning; gives: the values
+    that production's answer gave; opened: what others may wait for; carried: what it
+    may have from others, until it leaves.
     """
 
     __slots__ = (
         "answer",
         "began_us",
+        "carried",
         "differs",
         "due_s",
         "ended_us",
         "freed_s",
+        "gives",
         "head",
+        "is_following",
         "is_held",
         "is_loaded",
         "is_overdue",
@@ -59,6 +68,8 @@ class Flight(Receiver):
         "lag_us",
         "landing",
         "loaded_bytes",
+        "number",
+        "opened",
         "place",
         "retry_after",
         "sent_s",
@@ -91,7 +102,12 @@ class Flight(Receiver):
         self.began_us = 0
         self.ended_us = 0
         self.is_held = False
+        self.is_following = False
         self.freed_s = 0.0
+        self.number = 0
+        self.gives: list[Value] | None = None
+        self.opened: list[str] | None = None
+        self.carried: Carried | None = None
 
     def on_head(self, head: ResponseHead) -> None:
         """See `Receiver`."""

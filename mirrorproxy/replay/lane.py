@@ -27,6 +27,7 @@ class Lane:
     will not be sent, with the reason. is_paced: whether shots have due times
     of their own; without them nothing is ever late. now_s: the time. backoff: hears of
     everything that is sent, None without one. probes: so many leave whatever holds the rest.
+    prepare: readies a flight at the last moment, or says why it is not to be sent.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class Lane:
         *,
         is_paced: bool,
         now_s: float,
+        prepare: Callable[[Flight], str | None] | None = None,
     ) -> None:
         self._limits = limits
         self._concurrency = limits.concurrency
         self._rate = RateLimit(limits.rate) if limits.rate is not None else None
         self._send = send
         self._shed = shed
+        self._prepare = prepare
         self._max_lag_s = limits.max_lag_s if is_paced else None
         self.waiting: deque[Flight] = deque()
         self.in_flight = 0
@@ -81,6 +84,9 @@ class Lane:
                     return
                 self.probes -= 1
             waiting.popleft()
+            if self._prepare is not None and (reason := self._prepare(flight)) is not None:
+                self._shed(flight, reason)
+                continue
             self.in_flight += 1
             self._sent += 1
             self._shots_left -= 1

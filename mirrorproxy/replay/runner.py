@@ -21,6 +21,7 @@ from mirrorproxy.http1.pool import Pool
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.remembered import Remembered
 from mirrorproxy.replay.answer import Listener
+from mirrorproxy.replay.correlate import Correlation
 from mirrorproxy.replay.credentials import Credentials
 from mirrorproxy.replay.engine import Engine
 from mirrorproxy.replay.flight import Flight
@@ -54,7 +55,7 @@ class Runner:
     on_unreadable: hears of body objects that cannot be read. drain_s: how long
     answers are waited for after `stop`. credentials: fetches what shots want
     that is only known when they are sent. say: takes a line about each change
-    that back-off makes. listener, due: see `Engine`. prober: asks for some again.
+    that back-off makes. listener, correlator, due: see `Engine`. prober: asks for some again.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Runner:
         due: Due | None = None,
         listener: Listener | None = None,
         prober: Prober | None = None,
+        correlator: Correlation | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._with_body = with_body
@@ -108,6 +110,7 @@ class Runner:
             delay_s=delay_s,
             due=due,
             listener=listener,
+            correlator=correlator,
         )
         self._late = LateSender(
             credentials, self.engine, ledger, self._request, clock_s=time.monotonic

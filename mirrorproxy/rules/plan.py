@@ -5,6 +5,7 @@ Pure. Nothing sealed, cut, or already replayed passes here.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +19,7 @@ from mirrorproxy.rules.bodies import Moment
 from mirrorproxy.rules.coding import CannotRewriteError, NotSentError
 from mirrorproxy.rules.facts import BodyUnreadError, Facts, ReadBody
 from mirrorproxy.rules.heads import Head, Header, is_any_sealed, pairs_of, set_header, value_of
+from mirrorproxy.rules.offered import Offered
 from mirrorproxy.rules.offers import Replacement
 from mirrorproxy.rules.rewrite import BodyChange, Rewriter
 from mirrorproxy.rules.ruleset import CompiledTarget, Decision, RuleSet
@@ -76,6 +78,7 @@ def plan(
     *,
     read_body: ReadBody | None = None,
     offset_us: int | None = None,
+    offered: Offered | None = None,
 ) -> Plan:
     """Return the shots for an exchange.
 
@@ -83,7 +86,8 @@ def plan(
     run: the run's id, for the header that marks every shot and for fresh values.
     read_body: for rules that match on bodies that lie apart; without it such a
     request has none. offset_us: how much later it is sent than it was captured;
-    without it times are not shifted.
+    without it times are not shifted. offered: what is sealed in answers of before; a
+    request may hold it, see `Shot.sealed`.
     Raises codec.MalformedRecord if the body in the record cannot be decoded.
     """
     head = Head(exchange.request.headers)
@@ -106,6 +110,8 @@ def plan(
         count = copies(key, decision.percent, salt)
         if not count:
             return Plan(decision.rule, skipped=SKIP_SAMPLED)
+    if not decision.declared.is_on:
+        offered = None
     body = body_of(exchange.request)
     parts = Parts(facts.path, facts.query_text, head.sent, body, may_hold_mark(body))
     moment = Moment(run, 0, exchange.started_us, offset_us)
@@ -116,7 +122,7 @@ def plan(
             left_out.append((target.name, SKIP_UNSAFE))
             continue
         try:
-            shots += _shots(exchange, parts, decision, target, session, moment, count)
+            shots += _shots(exchange, parts, decision, target, session, moment, count, offered)
         except NotSentError as error:
             left_out.append((target.name, error.reason))
     if not shots:
@@ -146,6 +152,7 @@ def _shots(
     session: str,
     moment: Moment,
     count: int,
+    offered: Offered | None,
 ) -> list[Shot]:
     """Return the copies of a shot; raises if it cannot be sent as it should."""
     rewriter = decision.rewriter
@@ -164,7 +171,7 @@ def _shots(
     filled = parts.body
     if rewriter.changes:
         parts = _rewritten(parts, rewriter, change, moment)
-    shot = _shot(exchange, parts, decision, target, session, moment.run, replacement)
+    shot = _shot(exchange, parts, decision, target, session, moment.run, replacement, offered)
     shot.edit_body = None if change is None else change.apply
     if count == 1:
         return [shot]
@@ -218,16 +225,25 @@ def _shot(
     session: str,
     run: str,
     replacement: Replacement | None,
+    offered: Offered | None,
 ) -> Shot:
     """Return the first copy of a shot; raises if something sealed has no replacement."""
     request = exchange.request
-    if holds_sealed(parts):
+    is_sealed = holds_sealed(parts)
+    if is_sealed and not _is_offered(parts, offered, target.name):
         raise NotSentError(SKIP_NO_CREDENTIAL)
     headers, removed = parts.headers, 0
     if is_any_sealed(headers):
-        headers, removed = without_sealed_cookies(headers)
+        is_kept = None
+        if offered is not None:
+            is_kept = partial(offered.holds, target.name)
+        headers, removed = without_sealed_cookies(headers, is_kept)
         if is_any_sealed(headers):
-            raise NotSentError(SKIP_NO_CREDENTIAL)
+            is_sealed = True
+            if offered is None or not all(
+                offered.holds(target.name, pair[1]) for is_one, _, pair in headers if is_one
+            ):
+                raise NotSentError(SKIP_NO_CREDENTIAL)
     host = decision.rewriter.host
     if host is None and target.keeps_host:
         host = first(request.headers, "host")
@@ -271,7 +287,17 @@ def _shot(
         cookies_removed=removed,
         wants=wants,
         is_late_in_head=is_late_in_head,
+        sealed=is_sealed,
         replacements=dict(replacement.values) if replacement and request.body_ref else {},
+    )
+
+
+def _is_offered(parts: Parts, offered: Offered | None, target: str) -> bool:
+    """Return whether all that is sealed in path, query and body was in an answer of before."""
+    return (
+        offered is not None
+        and offered.holds(target, f"{parts.path}\n{parts.query}")
+        and (not parts.may_hold or offered.holds(target, parts.body))
     )
 
 

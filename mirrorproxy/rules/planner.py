@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from mirrorproxy.record import Exchange
 from mirrorproxy.rules.facts import ReadBody
+from mirrorproxy.rules.offered import Offered
 from mirrorproxy.rules.plan import Plan, plan
 from mirrorproxy.rules.rate import RuleRates
 from mirrorproxy.rules.ruleset import RuleSet
@@ -21,7 +22,8 @@ class Planner:
 
     seed, run: see `plan.plan`. speed: the replay's pace, infinity for as fast as
     it goes. now_us: the wall clock. delay_us: how much later than it was captured
-    everything is sent, None where the pace says it.
+    everything is sent, None where the pace says it. offered: filled as plans are made, None
+    where nothing is learned from answers.
     """
 
     def __init__(
@@ -33,12 +35,14 @@ class Planner:
         speed: float,
         now_us: Callable[[], int],
         delay_us: int | None = None,
+        offered: Offered | None = None,
     ) -> None:
         self._rules = rules
         self._seed = seed
         self._run = run
         self._offset = Offset(speed, now_us)
         self._delay_us = delay_us
+        self._offered = offered
         self._rates = RuleRates.of(rules)
 
     def plan(self, exchange: Exchange, read_body: ReadBody | None = None) -> Plan:
@@ -56,7 +60,10 @@ class Planner:
             self._run,
             read_body=read_body,
             offset_us=offset_us,
+            offered=self._offered,
         )
+        if self._offered is not None:
+            self._offered.add(planned.shots)
         if planned.shots and self._rates.is_any:
             self._rates.apply(planned.shots, exchange.started_us + offset_us)
         return planned

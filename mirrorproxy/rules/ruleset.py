@@ -16,6 +16,7 @@ from mirrorproxy.http1.origin import Origin, parse_origin
 from mirrorproxy.record import Exchange
 from mirrorproxy.rules.auth import Auth, compile_auth
 from mirrorproxy.rules.comparing import EVERYTHING, Comparing, compile_compare
+from mirrorproxy.rules.declared import NOT_DECLARED, Declared, compile_declared
 from mirrorproxy.rules.facts import Facts
 from mirrorproxy.rules.index import Index
 from mirrorproxy.rules.late import Source
@@ -79,7 +80,8 @@ class Decision(NamedTuple):
     rule: the name of the rule that took it, None if none did. targets: where
     to; empty to skip it. percent: 100 sends once to each target. without_body: a
     request whose body an access log did not keep is sent without it. rate: shots a
-    second at most, None for no limit. comparing: what the answers are compared by.
+    second at most, None for no limit. comparing: what the answers are compared by. declared:
+    what is learned and used.
     """
 
     rule: str | None
@@ -90,6 +92,7 @@ class Decision(NamedTuple):
     without_body: bool = False
     rate: float | None = None
     comparing: Comparing = EVERYTHING
+    declared: Declared = NOT_DECLARED
 
 
 class RuleSet:
@@ -127,6 +130,12 @@ class RuleSet:
     def names(self) -> list[str]:
         """The names of the rules, in order."""
         return [decision.rule for _, decision in self._rules if decision.rule is not None]
+
+    @property
+    def correlated(self) -> dict[str | None, Declared]:
+        """What each rule says of correlation, by name; None: where there is no rule."""
+        decisions = (self._unmatched, *self.decisions)
+        return {one.rule: one.declared for one in decisions if one.targets}
 
     @property
     def decisions(self) -> list[Decision]:
@@ -236,7 +245,7 @@ def compile_rules(file: RuleFile, read_table: ReadTable = _no_tables) -> RuleSet
         if rule.name in seen:
             raise Fault("another rule has this name", (*at, "name"))
         seen.add(rule.name)
-        decision = _decision(rule, targets, at)
+        decision = _decision(rule, targets, at, file)
         compares = compile_compare(rule.compare, comparing, (*at, "compare"))
         rules.append(
             (
@@ -247,7 +256,10 @@ def compile_rules(file: RuleFile, read_table: ReadTable = _no_tables) -> RuleSet
     unmatched = Decision(None)
     if file.defaults.unmatched == "send":
         where = ("defaults", "unmatched")
-        unmatched = Decision(None, _targets_of(Send(), targets, where), comparing=comparing)
+        declared = NOT_DECLARED._replace(is_on=file.defaults.correlate)
+        unmatched = Decision(
+            None, _targets_of(Send(), targets, where), comparing=comparing, declared=declared
+        )
     session: Session = file.defaults.session
     return RuleSet(
         targets,
@@ -262,7 +274,9 @@ def compile_rules(file: RuleFile, read_table: ReadTable = _no_tables) -> RuleSet
     )
 
 
-def _decision(rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath) -> Decision:
+def _decision(
+    rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath, file: RuleFile
+) -> Decision:
     if not rule.name:
         raise Fault("is empty", (*at, "name"))
     if rule.skip == (rule.send is not UNSET):
@@ -272,6 +286,9 @@ def _decision(rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath) -> De
             raise Fault("nothing is sent, so nothing is rewritten", (*at, "rewrite"))
         if rule.compare is not UNSET:
             raise Fault("nothing is sent, so nothing is compared", (*at, "compare"))
+        for key, given in (("learn", rule.learn), ("use", rule.use)):
+            if given:
+                raise Fault("nothing is sent, so nothing is learned or used", (*at, key))
         return Decision(rule.name)
     assert rule.send is not UNSET  # noqa: S101 - one of the two is given
     if not 0 <= rule.send.percent <= MAX_PERCENT:
@@ -286,6 +303,12 @@ def _decision(rule: Rule, targets: dict[str, CompiledTarget], at: KeyPath) -> De
         compile_rewrite(rule.rewrite, (*at, "rewrite")),
         rule.send.without_body,
         None if rule.send.rate is UNSET else rule.send.rate,
+        declared=compile_declared(
+            rule.learn if isinstance(rule.learn, list) else [rule.learn],
+            rule.use if isinstance(rule.use, list) else [rule.use],
+            is_on=file.defaults.correlate if rule.correlate is UNSET else rule.correlate,
+            at=at,
+        ),
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
 from mirrorproxy.rules.schema_auth import Use
+from mirrorproxy.rules.schema_learn import LearnRule, UseRule
 from mirrorproxy.units import Bytes, Seconds
 
 
@@ -164,6 +165,9 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     send: Send | UnsetType = UNSET
     rewrite: Rewrite | UnsetType = UNSET
     compare: Compare | bool | UnsetType = UNSET
+    correlate: bool | UnsetType = UNSET
+    learn: LearnRule | list[LearnRule] = []
+    use: UseRule | list[UseRule] = []
 
 
 class When(Struct, frozen=True, forbid_unknown_fields=True):
@@ -241,6 +245,7 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True):
     session: Session = field(default_factory=Session)
     logged_credentials: Literal["replace", "send"] = "replace"
     compare: Compare | bool | UnsetType = UNSET
+    correlate: bool = True
 
 
 class RuleFile(Struct, frozen=True, forbid_unknown_fields=True):

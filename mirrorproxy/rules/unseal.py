@@ -16,10 +16,18 @@ import msgspec
 
 from mirrorproxy.headers import first
 from mirrorproxy.marks import PATTERN, PATTERN_BYTES, contains_mark
-from mirrorproxy.rules.heads import Header, header_of, is_any_sealed, names_of, value_of
+from mirrorproxy.rules.heads import (
+    Header,
+    header_of,
+    is_any_sealed,
+    names_of,
+    pairs_of,
+    value_of,
+)
 from mirrorproxy.rules.offers import Replacement
 from mirrorproxy.shot import Shot, Want
 
+_HEADER_SAFE = re.compile(r"[\x21-\x7e\x80-\xff]+(?: [\x21-\x7e\x80-\xff]+)*")
 _COOKIE_UNSAFE = re.compile(r"[^!#-+\--:<-\[\]-~]")  # RFC 6265, 4.1.1
 
 
@@ -142,6 +150,11 @@ def _fill(text: str, values: Mapping[str, str], escaped: Callable[[str], str | N
     return PATTERN.sub(one, text)
 
 
+def _header_value(value: str) -> str | None:
+    """Return a value that can stand in a header, or None: then it stays sealed."""
+    return value if value and _HEADER_SAFE.fullmatch(value) else None
+
+
 def _cookie_value(value: str) -> str | None:
     """Return a value that can stand in a cookie, or None: then it stays sealed and is taken out."""
     return None if _COOKIE_UNSAFE.search(value) else value
@@ -217,10 +230,47 @@ def fill_late(shot: Shot, values: Mapping[str, str]) -> Shot | None:
     )
 
 
-def without_sealed_cookies(headers: list[Header]) -> tuple[list[Header], int]:
+def fill_marks(shot: Shot, values: Mapping[str, str]) -> Shot | None:
+    """Return a sealed shot with values in the places of its marks.
+
+    Cookies and Referers whose marks have none are taken out. None if any other mark is left,
+    or a value cannot stand where it would go.
+    """
+    path, question, query = shot.path.partition("?")
+    path = _fill(path, values, _quote_path)
+    query = _fill(query, values, quote_plus)
+    # Not by `header_of`, which remembers: these are secrets of the target.
+    headers: list[Header] = []
+    for name, value in shot.headers:
+        lower = name.lower()
+        if "{h1:" in value:
+            value = _fill(value, values, _cookie_value if lower == "cookie" else _header_value)
+        headers.append((contains_mark(value), lower, (name, value)))
+    removed = 0
+    if is_any_sealed(headers):
+        headers, removed = without_sealed_cookies(headers)
+    body = fill_body(shot.body, value_of(headers, "content-type"), values)
+    if is_any_sealed(headers) or contains_mark(f"{path}\n{query}") or contains_mark(body):
+        return None
+    result: Shot = msgspec.structs.replace(
+        shot,
+        path=path + question + query,
+        headers=list(pairs_of(headers)),
+        body=body,
+        body_length=shot.body_length if body is shot.body else len(body),
+        cookies_removed=shot.cookies_removed + removed,
+        sealed=False,
+    )
+    return result
+
+
+def without_sealed_cookies(
+    headers: list[Header], is_kept: Callable[[str], bool] | None = None
+) -> tuple[list[Header], int]:
     """Return the headers without sealed cookies and sealed Referers, and how many cookies went.
 
-    A Referer is no credential: the request means the same without it.
+    A Referer is no credential: the request means the same without it. is_kept: asks
+    whether a sealed cookie, as it stands there, stays all the same.
     """
     result: list[Header] = []
     removed = 0
@@ -230,7 +280,11 @@ def without_sealed_cookies(headers: list[Header]) -> tuple[list[Header], int]:
             result.append(header)
         elif lower == "cookie":
             pairs = [pair for pair in value.split(";") if pair.strip()]
-            kept = [pair.strip() for pair in pairs if not contains_mark(pair)]
+            kept = [
+                pair.strip()
+                for pair in pairs
+                if not contains_mark(pair) or (is_kept is not None and is_kept(pair))
+            ]
             removed += len(pairs) - len(kept)
             if kept:
                 result.append(header_of((name, "; ".join(kept))))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from mirrorproxy.http1.client import Failure
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.replay.answer import Listener
+from mirrorproxy.replay.correlate import Correlation
 from mirrorproxy.replay.engine import Engine
 from mirrorproxy.replay.flight import Flight
 from mirrorproxy.replay.intake import Planned
@@ -69,6 +70,7 @@ class Range:
         speed: float = 1.0,
         order: Order | None = None,
         listener: Listener | None = None,
+        correlator: Correlation | None = None,
     ) -> None:
         self.now_s = 100.0
         self.ledger = Ledger()
@@ -84,6 +86,7 @@ class Range:
             self.ledger,
             speed=speed,
             order=order,
+            correlator=correlator,
             clock_s=lambda: self.now_s,
             wall_us=T0,
             send=self._send,

@@ -58,6 +58,8 @@ def test_people_are_told(tmp_path, target, capfd):
         "takes       10s",
         "ramp        ever more for 30s",
         "back-off    at p95 over 2 times production's, errors over 5%, timeouts over 1%",
+        "hint: 100% of the answers to writes (50 of 50) have no recorded body to learn ids from; "
+        "capture with --response-body",
         "dry run     nothing was sent",
     ]
     assert target.requests == []

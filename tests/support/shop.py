@@ -19,8 +19,8 @@ from types import TracebackType
 
 import msgspec
 from aiohttp import web
-
-from support.shop_routes import Answer, Asked, Counter
+from support.shop_messages import Answer, Asked
+from support.shop_routes import Desk
 from support.shop_state import Logged, Shop, Thing
 
 STOP_TIMEOUT_S = 20
@@ -97,7 +97,7 @@ class ShopProcess:
 async def serve(settings: Settings) -> None:
     """Serve until standard input ends."""
     shop = Shop(settings.passwords, first_id=settings.first_id, salt=settings.salt)
-    desk = Counter(shop, time.monotonic)
+    desk = Desk(shop, time.monotonic)
     faults = Faults() if settings.regress else None
     started = asyncio.get_running_loop().time
 
@@ -121,7 +121,9 @@ async def serve(settings: Settings) -> None:
         headers: Mapping[str, str] = {**dict(answer.headers), "Content-Type": answer.content_type}
         return web.Response(status=answer.status, headers=headers, body=answer.body)
 
-    runner = web.AppRunner(_application(answer), access_log=None)
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -130,12 +132,6 @@ async def serve(settings: Settings) -> None:
         await asyncio.to_thread(sys.stdin.buffer.read)
     finally:
         await runner.cleanup()
-
-
-def _application(answer: web.RequestHandler) -> web.Application:  # type: ignore[type-arg]
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", answer)
-    return application
 
 
 class Faults:

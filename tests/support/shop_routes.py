@@ -1,221 +1,25 @@
 """What a shop answers: a request as values in, an answer as values out.
 
-A wrong id gets 404, somebody else's 403, a wrong token 401, a wrong ETag 412, a wrong CSRF token
-403: no wrong replacement goes unnoticed.
+Orders, what is in them and what comes after them; `shop_front` has the rest. A wrong ETag gets
+412, a place in an order's life that it has passed 409.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
-from xml.etree import ElementTree
+from collections.abc import Mapping
+from typing import Any
 
-from support.shop_state import Logged, Ref, Refused, Shop, Thing
-
-WORDS = ("teapot", "kettle", "grinder", "filter", "scale", "cup", "tray", "spoon")
-PRODUCTS = 40
+from support.shop_front import Front, Routes
+from support.shop_messages import Answer, Asked, page, show, xml
+from support.shop_state import Ref, Refused, Thing
 
 
-class Asked(NamedTuple):
-    """A request. headers: by lower-case name."""
+class Desk(Front):
+    """All places of the shop."""
 
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> dict[str, Any]:
-        try:
-            found = json.loads(self.body)
-        except ValueError:
-            raise Refused(400, "no JSON") from None
-        if not isinstance(found, dict):
-            raise Refused(400, "no object")
-        return found
-
-    def form(self) -> dict[str, str]:
-        return dict(parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True))
-
-    def xml(self) -> ElementTree.Element:
-        try:
-            return ElementTree.fromstring(self.body)
-        except ElementTree.ParseError:
-            raise Refused(400, "no XML") from None
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-    content_type: str = "application/json"
-
-
-def show(found: Any, status: int = 200, **headers: str) -> Answer:
-    named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-    return Answer(status, named, json.dumps(found).encode())
-
-
-def page(text: str) -> Answer:
-    return Answer(200, (), f"<!DOCTYPE html>\n{text}\n".encode(), "text/html; charset=utf-8")
-
-
-def xml(text: str, status: int = 200, **headers: str) -> Answer:
-    named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
-    return Answer(status, named, f'<?xml version="1.0"?>\n{text}'.encode(), "application/xml")
-
-
-class Counter:
-    """Where customers are served: routes over a shop's memory.
-
-    now_s: seconds by any clock that only goes forward.
-    """
-
-    def __init__(self, shop: Shop, now_s: Callable[[], float]) -> None:
-        self.shop = shop
-        self._now_s = now_s
-        for user in sorted(shop.passwords):
-            shop.make("user", shop.number("user"), born=user, owner=user, email=f"{user}@shop.test")
-        for n in range(PRODUCTS):
-            name = f"{WORDS[n % len(WORDS)]} {n}"
-            shop.make("product", shop.number("product"), born=str(n), name=name, price=5 + n)
-
-    def serve(self, asked: Asked) -> Answer:
-        """Answer a request and log it."""
-        step = asked.headers.get("x-step", "?")
-        self.shop.asked = logged = Logged(
-            step=step, method=asked.method, path=asked.path, touched=[], values={}
-        )
-        try:
-            answer = self._find_route(asked)
-        except Refused as refused:
-            logged.reason = refused.reason
-            answer = show({"error": refused.reason.split(" ")[0]}, refused.status)
-        except (KeyError, ValueError, TypeError) as error:
-            logged.reason = f"{type(error).__name__}: {error}"
-            answer = show({"error": "bad request"}, 400)
-        logged.status = answer.status
-        self.shop.log.append(logged)
-        return answer
-
-    def _find_route(self, asked: Asked) -> Answer:
-        for method, pattern, route in ROUTES:
-            found = pattern.fullmatch(asked.path) if method == asked.method else None
-            if found:
-                return route(self, asked, *found.groups())
-        raise Refused(404, "no such place")
-
-    def _user(self, asked: Asked) -> str:
-        return self.shop.bearer(asked.headers.get("authorization", ""), self._now_s())
-
-    # Log-ins
-
-    def log_in(self, asked: Asked) -> Answer:
-        given = asked.json()
-        found = self.shop.log_in(given["user"], given["password"], self._now_s())
-        return show({"user_id": int(self._user_thing(given["user"]).id), **found})
-
-    def refresh(self, asked: Asked) -> Answer:
-        return show(self.shop.refresh(asked.form()["refresh_token"], self._now_s()))
-
-    def _user_thing(self, user: str) -> Thing:
-        (found,) = self.shop.all("user", user)
-        return found
-
-    def account(self, asked: Asked) -> Answer:
-        user = self._user(asked)
-        found = self._user_thing(user)
-        token = self.shop.form_token(user)
-        return show({"id": int(found.id), "email": found.fields["email"]}, X_CSRF_Token=token)
-
-    def settings(self, asked: Asked) -> Answer:
-        token = self.shop.form_token(self._user(asked))
-        return page(f'<html><head><meta name="csrf-token" content="{token}"></head></html>')
-
-    def change_account(self, asked: Asked, id: str) -> Answer:
-        user = self._user(asked)
-        self.shop.take_form_token(asked.headers.get("x-csrf-token", ""), user)
-        found = self.shop.find("user", id, user)
-        found.fields["email"] = asked.json()["email"]
-        return show({"id": int(id), "email": found.fields["email"]})
-
-    # What there is
-
-    def products(self, asked: Asked) -> Answer:
-        number, size = int(asked.query["page"]), int(asked.query["size"])
-        self.shop.value("page", number)
-        self.shop.value("size", size)
-        found = self.shop.all("product")[(number - 1) * size : number * size]
-        return show({"page": number, "products": [_product(one) for one in found]})
-
-    def product(self, _asked: Asked, id: str) -> Answer:
-        return show({**_product(self.shop.find("product", id)), "available": True})
-
-    def search(self, asked: Asked) -> Answer:
-        most, word = int(asked.query["max_price"]), asked.query["q"]
-        self.shop.value("max_price", most)
-        self.shop.value("year", asked.query["year"])
-        found = [
-            one
-            for one in self.shop.all("product")
-            if word in one.fields["name"] and one.fields["price"] <= most
-        ]
-        return show({"q": word, "year": int(asked.query["year"]), "count": len(found),
-                     "results": [{"productId": int(one.id)} for one in found]})  # fmt: skip
-
-    def report(self, asked: Asked, year: str) -> Answer:
-        self._user(asked)
-        self.shop.value("year", year)
-        return show({"year": int(year), "months": [int(year) % 7 + n for n in range(12)]})
-
-    # Addresses
-
-    def add_address(self, asked: Asked) -> Answer:
-        user, given = self._user(asked), asked.json()
-        self.shop.value("zip", given["zip"])
-        made = self.shop.make(
-            "address", self.shop.uuid(), owner=user, city=given["city"], zip=given["zip"]
-        )
-        shown = {"id": made.id, **made.fields}
-        return show(shown, 201, Location=f"/addresses/{made.id}")
-
-    def addresses(self, asked: Asked) -> Answer:
-        found = self.shop.all("address", self._user(asked))
-        return show([{"id": one.id, **one.fields} for one in found])
-
-    def address(self, asked: Asked, id: str) -> Answer:
-        found = self.shop.find("address", id, self._user(asked))
-        return show({"id": found.id, **found.fields})
-
-    # The cart: a browser's, by cookie
-
-    def open_cart(self, asked: Asked) -> Answer:
-        user = self._user(asked)
-        sid = self.shop.open_session(user)
-        self.shop.make("cart", sid, owner=user, lines=[])
-        return show({"lines": []}, 201, Set_Cookie=f"sid={sid}; Path=/; HttpOnly")
-
-    def _cart(self, asked: Asked) -> Thing:
-        sid, user = self.shop.session(asked.headers.get("cookie", ""))
-        return self.shop.find("cart", sid, user)
-
-    def add_line(self, asked: Asked) -> Answer:
-        cart, given = self._cart(asked), asked.form()
-        product = self.shop.find("product", given["product_id"])
-        self.shop.value("quantity", given["quantity"])
-        quantity = int(given["quantity"])
-        cart.fields["lines"].append({"product": product.ref, "quantity": quantity})
-        return show({"product_id": int(product.id), "quantity": quantity}, 201)
-
-    def checkout_page(self, asked: Asked) -> Answer:
-        token = self.shop.form_token(self._cart(asked).owner or "")
-        return page(
-            f'<form action="/checkout" method="post">\n<input type="hidden" name="csrf_token" '
-            f'value="{token}">\n<select name="address_id"></select></form>'
-        )
+    def routes(self) -> Routes:
+        return ROUTES
 
     def checkout(self, asked: Asked) -> Answer:
         cart, given = self._cart(asked), asked.form()
@@ -410,7 +214,7 @@ class Counter:
     def queue(self, asked: Asked) -> Answer:
         self._worker(asked)
         shown = [
-            {"order_id": int(one.id), "customer_id": int(self._user_thing(one.owner or "").id)}
+            {"order_id": int(one.id), "user_id": int(self._user_thing(one.owner or "").id)}
             for one in self.shop.all("order")
             if one.fields["state"] == "placed"
         ]
@@ -444,10 +248,6 @@ class Counter:
         return show({"id": int(id), "packages": given["packages"]})
 
 
-def _product(one: Thing) -> dict[str, Any]:
-    return {"id": int(one.id), "name": one.fields["name"], "price": one.fields["price"]}
-
-
 def _invoice(one: Thing) -> str:
     order = one.fields["order"].id
     return (
@@ -457,43 +257,43 @@ def _invoice(one: Thing) -> str:
 
 
 _PLACES = [
-    ("POST", "/login", Counter.log_in),
-    ("POST", "/token", Counter.refresh),
-    ("GET", "/account", Counter.account),
-    ("GET", "/account/settings", Counter.settings),
-    ("PUT", "/users/{}", Counter.change_account),
-    ("GET", "/products", Counter.products),
-    ("GET", "/products/{}", Counter.product),
-    ("GET", "/search", Counter.search),
-    ("GET", "/reports/{}", Counter.report),
-    ("POST", "/addresses", Counter.add_address),
-    ("GET", "/addresses", Counter.addresses),
-    ("GET", "/addresses/{}", Counter.address),
-    ("POST", "/cart", Counter.open_cart),
-    ("POST", "/cart/lines", Counter.add_line),
-    ("GET", "/checkout", Counter.checkout_page),
-    ("POST", "/checkout", Counter.checkout),
-    ("POST", "/orders", Counter.add_order),
-    ("GET", "/orders", Counter.orders),
-    ("GET", "/orders/{}", Counter.order),
-    ("PATCH", "/orders/{}", Counter.change_order),
-    ("DELETE", "/orders/{}", Counter.delete_order),
-    ("POST", "/orders/{}/place", Counter.place_order),
-    ("GET", "/orders/by-uuid/{}", Counter.order_by_uuid),
-    ("POST", "/orders/{}/items", Counter.add_item),
-    ("GET", "/orders/{}/items/{}", Counter.item),
-    ("PUT", "/orders/{}/items/{}", Counter.change_item),
-    ("DELETE", "/orders/{}/items/{}", Counter.delete_item),
-    ("GET", "/orders/{}/review", Counter.review_page),
-    ("POST", "/reviews", Counter.add_review),
-    ("POST", "/invoices", Counter.add_invoice),
-    ("GET", "/invoices/{}", Counter.invoice),
-    ("POST", "/payments", Counter.pay),
-    ("GET", "/warehouse/queue", Counter.queue),
-    ("GET", "/warehouse/customers/{}", Counter.customer),
-    ("POST", "/warehouse/shipments", Counter.ship),
-    ("PUT", "/warehouse/shipments/{}", Counter.change_shipment),
+    ("POST", "/login", Desk.log_in),
+    ("POST", "/token", Desk.refresh),
+    ("GET", "/account", Desk.account),
+    ("GET", "/account/settings", Desk.settings),
+    ("PUT", "/users/{}", Desk.change_account),
+    ("GET", "/products", Desk.products),
+    ("GET", "/products/{}", Desk.product),
+    ("GET", "/search", Desk.search),
+    ("GET", "/reports/{}", Desk.report),
+    ("POST", "/addresses", Desk.add_address),
+    ("GET", "/addresses", Desk.addresses),
+    ("GET", "/addresses/{}", Desk.address),
+    ("POST", "/cart", Desk.open_cart),
+    ("POST", "/cart/lines", Desk.add_line),
+    ("GET", "/checkout", Desk.checkout_page),
+    ("POST", "/checkout", Desk.checkout),
+    ("POST", "/orders", Desk.add_order),
+    ("GET", "/orders", Desk.orders),
+    ("GET", "/orders/{}", Desk.order),
+    ("PATCH", "/orders/{}", Desk.change_order),
+    ("DELETE", "/orders/{}", Desk.delete_order),
+    ("POST", "/orders/{}/place", Desk.place_order),
+    ("GET", "/orders/by-uuid/{}", Desk.order_by_uuid),
+    ("POST", "/orders/{}/items", Desk.add_item),
+    ("GET", "/orders/{}/items/{}", Desk.item),
+    ("PUT", "/orders/{}/items/{}", Desk.change_item),
+    ("DELETE", "/orders/{}/items/{}", Desk.delete_item),
+    ("GET", "/orders/{}/review", Desk.review_page),
+    ("POST", "/reviews", Desk.add_review),
+    ("POST", "/invoices", Desk.add_invoice),
+    ("GET", "/invoices/{}", Desk.invoice),
+    ("POST", "/payments", Desk.pay),
+    ("GET", "/warehouse/queue", Desk.queue),
+    ("GET", "/warehouse/users/{}", Desk.customer),
+    ("POST", "/warehouse/shipments", Desk.ship),
+    ("PUT", "/warehouse/shipments/{}", Desk.change_shipment),
 ]
-ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Answer]]] = [
+ROUTES: Routes = [
     (method, re.compile(path.replace("{}", "([^/]+)")), route) for method, path, route in _PLACES
 ]

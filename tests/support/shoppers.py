@@ -15,7 +15,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import aiohttp
-
 from support.shop_state import TOKEN_S
 
 PAUSE_S = (0.03, 0.25)
@@ -223,8 +222,8 @@ class Shopper:
             item = await answer.json()
             given = {"quantity": self.number(1, 60)}
             if self.chance.random() < 0.5:
-                answer, _ = await self.ask("PUT", answer.headers["Location"], json=given,
-                                           headers={"If-Match": answer.headers["ETag"]})  # fmt: skip
+                fresh = {"If-Match": answer.headers["ETag"]}
+                await self.ask("PUT", answer.headers["Location"], json=given, headers=fresh)
             if self.chance.random() < 0.3:
                 await self.ask("DELETE", f"{place}/{item['id']}")
             else:
@@ -306,7 +305,10 @@ class Shopper:
 
 
 class Worker(Shopper):
-    """A warehouse's: sends out what others ordered. part: which orders are for it, of WAREHOUSES."""
+    """A warehouse's: sends out what others ordered.
+
+    part: from 0 to WAREHOUSES, excluded; which orders are for it.
+    """
 
     part = 0
 
@@ -318,7 +320,7 @@ class Worker(Shopper):
         mine = [one for one in found if one["order_id"] % WAREHOUSES == self.part][:3]
         if not mine:
             return
-        await self.ask("GET", f"/warehouse/customers/{mine[0]['customer_id']}")
+        await self.ask("GET", f"/warehouse/users/{mine[0]['user_id']}")
         given = {"order_ids": [one["order_id"] for one in mine], "packages": self.number(1, 9)}
         answer, _ = await self.ask("POST", "/warehouse/shipments", json=given)
         given = {"packages": self.number(1, 9)}

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from support.shop_state import Logged, Thing
+from support.shop_state import Logged, Ref, Thing
 
 SERVER_MADE = frozenset({"uuid", "etag"})
 """Fields whose value every shop makes itself."""
@@ -37,10 +37,12 @@ def canonical(things: Things) -> dict[str, Any]:
 
 
 def _plain(value: Any, names: Mapping[tuple[str, str], str]) -> Any:
+    if isinstance(value, dict) and value.keys() == {"kind", "id"}:  # a reference that was sent
+        value = Ref(**value)
+    if isinstance(value, Ref):
+        # What it named may be gone by now.
+        return names.get((value.kind, value.id), f"no {value.kind} any more")
     if isinstance(value, dict):
-        if value.keys() == {"kind", "id"}:
-            # What it named may be gone by now.
-            return names.get((value["kind"], value["id"]), f"no {value['kind']} any more")
         return {name: _plain(one, names) for name, one in value.items()}
     if isinstance(value, list):
         return [_plain(one, names) for one in value]

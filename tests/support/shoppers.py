@@ -30,18 +30,27 @@ Fields = dict[str, Any]
 class Shopper:
     """One customer. seed: of all that it decides. until_s: when to stop, by `time.monotonic`.
 
-    collide: take numbers for quantities, pages, years and prices from ids that are in use.
+    refresh_s: how long a token is used, less than it holds. collide: take numbers for quantities, pages, years and prices from ids that are in use.
     statuses: how often each answer came.
     """
 
     def __init__(
-        self, url: str, user: str, password: str, *, number: int, until_s: float, collide: bool
+        self,
+        url: str,
+        user: str,
+        password: str,
+        *,
+        number: int,
+        until_s: float,
+        collide: bool,
+        refresh_s: float,
     ) -> None:
         self._url = url
         self._user = user
         self._password = password
         self._until_s = until_s
         self._collide = collide
+        self._refresh_s = refresh_s
         self._address = f"127.0.1.{number + 1}"
         self.chance = random.Random(number)
         self.steps = 0
@@ -66,7 +75,7 @@ class Shopper:
             await self._log_in()
             await self._start()
             while time.monotonic() < self._until_s:
-                if time.monotonic() - self._since_s > TOKEN_S * 0.4:
+                if time.monotonic() - self._since_s > self._refresh_s:
                     await self._refresh()
                 await self._something()
 
@@ -344,11 +353,15 @@ async def go_shopping(
     url: str, passwords: Mapping[str, str], *, for_s: float, collide: bool = False
 ) -> dict[int, int]:
     """Let everybody shop side by side; return how often each status came."""
+    refresh_s = min(for_s, TOKEN_S) * 0.4
     until_s = time.monotonic() + for_s
     shoppers: list[Shopper] = []
     for number, (user, password) in enumerate(passwords.items()):
         kind = Worker if user.startswith("warehouse") else Shopper
-        one = kind(url, user, password, number=number, until_s=until_s, collide=collide)
+        one = kind(
+            url, user, password, number=number, until_s=until_s, collide=collide,
+            refresh_s=refresh_s,
+        )  # fmt: skip
         if isinstance(one, Worker):
             one.part = number
         shoppers.append(one)

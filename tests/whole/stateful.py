@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 import os
 import subprocess
@@ -44,6 +45,12 @@ targets:
       # Each user's own password in the copy; the tokens that it gives for them are learned.
       - when: {{in: body, name: password}}
         use: {{table: {{by: "field:user", file: passwords.json}}}}
+"""
+
+NOT_COMPARED = """\
+rules:
+  # Other users fill it: what stands in it at which moment is nobody's fault.
+  - {name: the warehouse's queue, match: {path: /warehouse/queue}, send: {}, compare: false}
 """
 
 
@@ -90,14 +97,17 @@ def replay(
     options: tuple[str, ...] = (),
     regress: bool = False,
     session: str = "[client]",
-    rules: str = RULES,
+    first_id: int = FIRST_IDS[1],
 ) -> Replayed:
     """Replay into an empty copy; judge by what the two shops say, not by what the replay does."""
     known = passwords(recorded.users, "the copy")
     folder.mkdir(parents=True, exist_ok=True)
-    with ShopProcess(Settings(known, FIRST_IDS[1], "copy", regress)) as shop:
+    with ShopProcess(Settings(known, first_id, "copy", regress)) as shop:
         (folder / "passwords.json").write_text(json.dumps(known))
-        (folder / "rules.yaml").write_text(rules.format(url=shop.url, session=session))
+        rules = RULES.format(url=shop.url, session=session)
+        if has_option("--noise-probe"):
+            rules += NOT_COMPARED
+        (folder / "rules.yaml").write_text(rules)
         arguments = ["replay", str(recorded.capture), "--rules", str(folder / "rules.yaml")]
         arguments += ["--speed", speed, "--json", "--out", str(folder / "out"), *options]
         began_s = time.monotonic()
@@ -140,24 +150,30 @@ WITHOUT = ("--no-correlate", "--order", "off")
 """The same replay as without this feature."""
 
 
-def has_correlation() -> bool:
-    """Tell whether this mirrorproxy can learn values at all."""
+@functools.cache
+def has_option(name: str) -> bool:
+    """Tell whether `mirrorproxy replay` has an option."""
     shown = subprocess.run(
         [sys.executable, "-m", "mirrorproxy", "replay", "--help"],
         capture_output=True, encoding="utf-8", check=True,
     )  # fmt: skip
-    return "--no-correlate" in shown.stdout
+    return name in shown.stdout
 
 
 def runs(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, Replayed]]:
     """Yield the replays that were asked for, each with its name."""
-    without = WITHOUT if has_correlation() else WITHOUT[1:]
+    without = WITHOUT if has_option("--no-correlate") else WITHOUT[1:]
     plain = record(made(folder / "plain"), users=asked.users, for_s=asked.seconds)
     print(json.dumps({"run": "recorded", "statuses": plain.statuses}), flush=True)
     if "plain" in asked.runs:
         for speed in asked.speeds:
-            yield f"plain {speed}", replay(folder / f"plain-{speed}", plain, speed=speed,
-                                           session=asked.session)  # fmt: skip
+            yield (
+                f"plain {speed}",
+                replay(
+                    folder / f"plain-{speed}", plain, speed=speed, session=asked.session,
+                    first_id=asked.copy_first_id,
+                ),
+            )  # fmt: skip
     if "without" in asked.runs:
         speed = asked.speeds[-1]
         yield "without", replay(folder / "without", plain, speed=speed, options=without)
@@ -183,6 +199,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--speeds", type=lambda text: text.split(","), default=["1", "5", "max"])
     parser.add_argument("--session", default="[client]", help="what makes a session (YAML)")
+    parser.add_argument("--copy-first-id", type=int, default=FIRST_IDS[1])
     parser.add_argument("--keep", type=Path, help="leave captures and outcomes in this folder")
     parser.add_argument("--shown", type=int, default=SHOWN, help="examples of what is wrong")
     parser.add_argument("runs", nargs="*", default=["plain", "without", "regress", "collide"])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from stateful import WITHOUT, has_correlation, record, replay
+from stateful import WITHOUT, has_option, record, replay
 
 USERS = 12
 SECONDS = 4.0
 
 
 # Remove this line where correlation is there:
-pytestmark = pytest.mark.skipif(not has_correlation(), reason="values are not learned yet")
+pytestmark = pytest.mark.skipif(
+    not has_option("--no-correlate"), reason="values are not learned yet"
+)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,8 @@ Fields = dict[str, Any]
 class Shopper:
     """One customer. seed: of all that it decides. until_s: when to stop, by `time.monotonic`.
 
-    refresh_s: how long a token is used, less than it holds. collide: take numbers for quantities, pages, years and prices from ids that are in use.
+    refresh_s: how long a token is used, less than it holds. collide: take numbers for quantities,
+    pages, years and prices from ids that are in use.
     statuses: how often each answer came.
     """
 

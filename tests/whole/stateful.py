@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import msgspec  # noqa: E402
 from support.commands import capturing, free_port  # noqa: E402
 from support.shop import Settings, ShopProcess, State  # noqa: E402
 from support.shop_compare import compare_logs, differences  # noqa: E402
@@ -54,10 +55,10 @@ rules:
 """
 
 
-class Recorded(NamedTuple):
+class Recorded(msgspec.Struct):
     """What was recorded, and the shop as it was at the end. statuses: as the users saw them."""
 
-    capture: Path
+    capture: str
     users: list[str]
     state: State
     statuses: dict[int, int]
@@ -86,7 +87,7 @@ def record(folder: Path, *, users: int, for_s: float, collide: bool = False) -> 
         with capturing(arguments, folder, port):
             url = f"http://127.0.0.1:{port}"
             statuses = asyncio.run(go_shopping(url, known, for_s=for_s, collide=collide))
-        return Recorded(capture, list(known), shop.state(), statuses)
+        return Recorded(str(capture), list(known), shop.state(), statuses)
 
 
 def replay(
@@ -108,7 +109,7 @@ def replay(
         if has_option("--noise-probe"):
             rules += NOT_COMPARED
         (folder / "rules.yaml").write_text(rules)
-        arguments = ["replay", str(recorded.capture), "--rules", str(folder / "rules.yaml")]
+        arguments = ["replay", recorded.capture, "--rules", str(folder / "rules.yaml")]
         arguments += ["--speed", speed, "--json", "--out", str(folder / "out"), *options]
         began_s = time.monotonic()
         done = subprocess.run(
@@ -163,8 +164,7 @@ def has_option(name: str) -> bool:
 def runs(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, Replayed]]:
     """Yield the replays that were asked for, each with its name."""
     without = WITHOUT if has_option("--no-correlate") else WITHOUT[1:]
-    plain = record(made(folder / "plain"), users=asked.users, for_s=asked.seconds)
-    print(json.dumps({"run": "recorded", "statuses": plain.statuses}), flush=True)
+    plain = recorded_in(folder / "plain", asked)
     if "plain" in asked.runs:
         for speed in asked.speeds:
             yield (
@@ -178,18 +178,28 @@ def runs(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, Replaye
         speed = asked.speeds[-1]
         yield "without", replay(folder / "without", plain, speed=speed, options=without)
     if "regress" in asked.runs:
-        yield "regress", replay(folder / "regress", plain, speed="1", regress=True)
-    if "collide" in asked.runs:
-        collided = record(
-            made(folder / "collide"), users=asked.users, for_s=asked.seconds, collide=True
+        yield (
+            "regress",
+            replay(
+                folder / "regress", plain, speed="1", regress=True, first_id=asked.copy_first_id
+            ),
         )
+    if "collide" in asked.runs:
+        collided = recorded_in(folder / "collide", asked, collide=True)
         for speed in asked.speeds:
             yield f"collide {speed}", replay(folder / f"collide-{speed}", collided, speed=speed)
 
 
-def made(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    return folder
+def recorded_in(folder: Path, asked: argparse.Namespace, *, collide: bool = False) -> Recorded:
+    """Record into a folder; what an earlier run kept there is taken instead."""
+    kept = folder / "recorded.json"
+    if not kept.exists():
+        folder.mkdir(parents=True)
+        found = record(folder, users=asked.users, for_s=asked.seconds, collide=collide)
+        kept.write_bytes(msgspec.json.encode(found))
+    found = msgspec.json.decode(kept.read_bytes(), type=Recorded)
+    print(json.dumps({"run": f"recorded {folder.name}", "statuses": found.statuses}), flush=True)
+    return found
 
 
 def main() -> None:
@@ -200,7 +210,11 @@ def main() -> None:
     parser.add_argument("--speeds", type=lambda text: text.split(","), default=["1", "5", "max"])
     parser.add_argument("--session", default="[client]", help="what makes a session (YAML)")
     parser.add_argument("--copy-first-id", type=int, default=FIRST_IDS[1])
-    parser.add_argument("--keep", type=Path, help="leave captures and outcomes in this folder")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="leave captures and outcomes in this folder, or begin with those in it",
+    )
     parser.add_argument("--shown", type=int, default=SHOWN, help="examples of what is wrong")
     parser.add_argument("runs", nargs="*", default=["plain", "without", "regress", "collide"])
     asked = parser.parse_args()

@@ -27,7 +27,7 @@ STOP_TIMEOUT_S = 20
 TESTS = Path(__file__).resolve().parents[1]
 
 SLOW_PLACE = "/reports/"
-USUAL_S = 0.002
+USUAL_S = 0.008
 SLOW_PLACE_S = 0.03
 EVERY_FAILS = 50
 

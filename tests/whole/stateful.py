@@ -176,7 +176,10 @@ def runs(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, Replaye
             )  # fmt: skip
     if "without" in asked.runs:
         speed = asked.speeds[-1]
-        yield "without", replay(folder / "without", plain, speed=speed, options=without)
+        yield (
+            "without",
+            replay(folder / "without", plain, speed=speed, options=without, session=asked.session),
+        )
     if "regress" in asked.runs:
         yield (
             "regress",

@@ -83,6 +83,7 @@ HOT = (
     "mirrorproxy/rules/facts.py",
     "mirrorproxy/rules/heads.py",
     "mirrorproxy/rules/late.py",
+    "mirrorproxy/rules/lineage.py",
     "mirrorproxy/rules/match.py",
     "mirrorproxy/rules/offers.py",
     "mirrorproxy/rules/plan.py",

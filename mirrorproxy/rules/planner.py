@@ -1,7 +1,7 @@
 """The planner: makes the plans of one run, one exchange after the other.
 
-Owns what a plan takes from its run: by how much times are shifted, and how much
-of each rule's rate is used up. `plan` itself knows neither.
+Owns what a plan takes from its run: by how much times are shifted, how much of each
+rule's rate is used up, and which tokens are one user's. `plan` itself knows neither.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from mirrorproxy.record import Exchange
 from mirrorproxy.rules.facts import ReadBody
+from mirrorproxy.rules.lineage import Lineage
 from mirrorproxy.rules.plan import Plan, plan
 from mirrorproxy.rules.rate import RuleRates
 from mirrorproxy.rules.ruleset import RuleSet
@@ -40,6 +41,7 @@ class Planner:
         self._offset = Offset(speed, now_us)
         self._delay_us = delay_us
         self._rates = RuleRates.of(rules)
+        self._lineage = Lineage() if rules.follows_tokens else None
 
     def plan(self, exchange: Exchange, read_body: ReadBody | None = None) -> Plan:
         """Return the shots for an exchange; those that pass a rule's rate are marked as shed.
@@ -49,6 +51,9 @@ class Planner:
         offset_us = self._delay_us
         if offset_us is None:
             offset_us = self._offset.of(exchange.started_us)
+        session = None
+        if self._lineage is not None:
+            session = self._lineage.session(exchange, self._rules.session_key(exchange))
         planned = plan(
             exchange,
             self._rules,
@@ -56,6 +61,7 @@ class Planner:
             self._run,
             read_body=read_body,
             offset_us=offset_us,
+            session=session,
         )
         if planned.shots and self._rates.is_any:
             self._rates.apply(planned.shots, exchange.started_us + offset_us)

@@ -24,6 +24,7 @@ from mirrorproxy.marks import contains_mark
 from mirrorproxy.record import Exchange
 from mirrorproxy.report.printable import printable
 from mirrorproxy.rules.facts import BodyUnreadError, split_target
+from mirrorproxy.rules.lineage import Lineage
 from mirrorproxy.rules.load import load_rules
 from mirrorproxy.rules.plan import (
     SKIP_NO_CREDENTIAL,
@@ -149,6 +150,7 @@ class _Preview:
         self._skipped: Counter[str] = Counter()
         self._unreadable = 0
         self._told = Told()
+        self._lineage = Lineage() if rules.follows_tokens else None
 
     def show(self, specs: list[str]) -> int:
         """Print every exchange, then the sums; return the exit status."""
@@ -167,10 +169,14 @@ class _Preview:
             print(f"mirrorproxy: {printable(what)}", file=sys.stderr)
 
     def _exchange(self, exchange: Exchange, source: CaptureObject) -> None:
+        session = None
+        if self._lineage is not None:
+            session = self._lineage.session(exchange, self._rules.session_key(exchange))
         try:
             planned = plan(
-                exchange, self._rules, self._seed, "check", read_body=body_reader(source)
-            )
+                exchange, self._rules, self._seed, "check", read_body=body_reader(source),
+                session=session,
+            )  # fmt: skip
         except MalformedRecord as error:
             self._unread(f"{exchange.id}: {error}")
             return

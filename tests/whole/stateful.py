@@ -97,7 +97,7 @@ def replay(
     speed: str,
     options: tuple[str, ...] = (),
     regress: bool = False,
-    session: str = "[client]",
+    session: str = "[credential, client]",
     first_id: int = FIRST_IDS[1],
 ) -> Replayed:
     """Replay into an empty copy; judge by what the two shops say, not by what the replay does."""
@@ -211,7 +211,9 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--speeds", type=lambda text: text.split(","), default=["1", "5", "max"])
-    parser.add_argument("--session", default="[client]", help="what makes a session (YAML)")
+    parser.add_argument(
+        "--session", default="[credential, client]", help="what makes a session (YAML)"
+    )
     parser.add_argument("--copy-first-id", type=int, default=FIRST_IDS[1])
     parser.add_argument(
         "--keep",

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -97,7 +98,7 @@ class ShopProcess:
 async def serve(settings: Settings) -> None:
     """Serve until standard input ends."""
     shop = Shop(settings.passwords, first_id=settings.first_id, salt=settings.salt)
-    desk = Desk(shop, time.monotonic)
+    desk = Desk(shop, time.monotonic, time.time)
     faults = Faults() if settings.regress else None
     started = asyncio.get_running_loop().time
 
@@ -118,7 +119,11 @@ async def serve(settings: Settings) -> None:
         if faults:
             answer, wait_s = faults.changed(asked, answer), faults.slower(asked, wait_s)
         await asyncio.sleep(began_s + wait_s - started())
-        headers: Mapping[str, str] = {**dict(answer.headers), "Content-Type": answer.content_type}
+        headers: Mapping[str, str] = {
+            **dict(answer.headers),
+            "Content-Type": answer.content_type,
+            "X-Request-Id": str(uuid.uuid4()),
+        }
         return web.Response(status=answer.status, headers=headers, body=answer.body)
 
     application = web.Application()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from support.shop_state import Logged, Ref, Thing
 
-SERVER_MADE = frozenset({"uuid", "etag"})
+SERVER_MADE = frozenset({"uuid", "etag", "created_at"})
 """Fields whose value every shop makes itself."""
 
 Things = Mapping[str, Mapping[str, Thing]]

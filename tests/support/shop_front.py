@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from support.shop_messages import Answer, Asked, page, show
@@ -22,12 +23,15 @@ Routes = list[tuple[str, re.Pattern[str], Callable[..., Answer]]]
 class Front:
     """Where customers are served, over a shop's memory.
 
-    now_s: seconds by any clock that only goes forward.
+    now_s: seconds by any clock that only goes forward. wall_s: since 1970, for what is shown.
     """
 
-    def __init__(self, shop: Shop, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self, shop: Shop, now_s: Callable[[], float], wall_s: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self.shop = shop
         self._now_s = now_s
+        self._wall_s = wall_s
         for user in sorted(shop.passwords):
             shop.make("user", shop.number("user"), born=user, owner=user, email=f"{user}@shop.test")
         for n in range(PRODUCTS):
@@ -62,6 +66,10 @@ class Front:
     def routes(self) -> Routes:
         """Return the places that are served: method, path, and who answers."""
         raise NotImplementedError
+
+    def moment(self) -> str:
+        """Return the time as it is shown."""
+        return datetime.fromtimestamp(self._wall_s(), UTC).isoformat(timespec="milliseconds")
 
     def _user(self, asked: Asked) -> str:
         return self.shop.bearer(asked.headers.get("authorization", ""), self._now_s())
@@ -124,7 +132,9 @@ class Front:
     def report(self, asked: Asked, year: str) -> Answer:
         self._user(asked)
         self.shop.value("year", year)
-        return show({"year": int(year), "months": [int(year) % 7 + n for n in range(12)]})
+        months = [int(year) % 7 + n for n in range(12)]
+        # Different for each request, and no time: nobody can know that it is noise.
+        return show({"year": int(year), "months": months, "load": self.shop.noise()})
 
     # Addresses
 

@@ -14,6 +14,8 @@ from support.shop_front import Front, Routes
 from support.shop_messages import Answer, Asked, page, show, xml
 from support.shop_state import Ref, Refused, Thing
 
+KEPT = ("uuid", "year", "price", "note", "state", "created_at")
+
 
 class Desk(Front):
     """All places of the shop."""
@@ -38,7 +40,7 @@ class Desk(Front):
         return self.shop.make(
             "order", self.shop.number("order"), owner=user, uuid=self.shop.uuid(),
             etag=self.shop.opaque(16), address=address.ref, year=given["year"],
-            price=given["price"], note=given["note"], state="open",
+            price=given["price"], note=given["note"], state="open", created_at=self.moment(),
         )  # fmt: skip
 
     def _make_item(self, order: Thing, product: str, quantity: int) -> Thing:
@@ -113,7 +115,7 @@ class Desk(Front):
 
     def _shown(self, order: Thing) -> dict[str, Any]:
         items = [self._shown_item(one) for one in self.shop.all("item", inside=order)]
-        kept = {name: order.fields[name] for name in ("uuid", "year", "price", "note", "state")}
+        kept = {name: order.fields[name] for name in KEPT}
         address = order.fields["address"].id
         return {"id": int(order.id), **kept, "address_id": address, "items": items}
 

@@ -105,6 +105,9 @@ class Shop:
     def opaque(self, letters: int = 32) -> str:
         return f"{self._chance.getrandbits(letters * 4):0{letters}x}"
 
+    def noise(self) -> int:
+        return self._chance.randrange(1000, 9000)
+
     # Things
 
     def make(self, kind: str, id: str, *, owner: str | None = None, inside: Thing | None = None,

@@ -150,6 +150,8 @@ def replay(
 WITHOUT = ("--no-correlate", "--order", "off")
 """The same replay as without this feature."""
 
+PROBE = ("--noise-probe", "20")
+
 
 @functools.cache
 def has_option(name: str) -> bool:
@@ -181,12 +183,13 @@ def runs(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, Replaye
             replay(folder / "without", plain, speed=speed, options=without, session=asked.session),
         )
     if "regress" in asked.runs:
-        yield (
-            "regress",
-            replay(
-                folder / "regress", plain, speed="1", regress=True, first_id=asked.copy_first_id
-            ),
-        )
+        # Nothing may be found where nothing was planted.
+        for name, is_planted in (("regress", True), ("no regress", False)):
+            options = PROBE if has_option("--noise-probe") else ()
+            yield name, replay(
+                folder / name.replace(" ", "-"), plain, speed="1", regress=is_planted,
+                options=options, first_id=asked.copy_first_id, session=asked.session,
+            )  # fmt: skip
     if "collide" in asked.runs:
         collided = recorded_in(folder / "collide", asked, collide=True)
         for speed in asked.speeds:

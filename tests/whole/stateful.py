@@ -158,7 +158,7 @@ def has_option(name: str) -> bool:
     """Tell whether `mirrorproxy replay` has an option."""
     shown = subprocess.run(
         [sys.executable, "-m", "mirrorproxy", "replay", "--help"],
-        capture_output=True, encoding="utf-8", check=True,
+        cwd=ROOT, capture_output=True, encoding="utf-8", check=True,
     )  # fmt: skip
     return name in shown.stdout
 

@@ -20,8 +20,8 @@ from types import TracebackType
 
 import msgspec
 from aiohttp import web
+from support.shop_bulk import WholeDesk
 from support.shop_messages import Answer, Asked
-from support.shop_routes import Desk
 from support.shop_state import Logged, Shop, Thing
 
 STOP_TIMEOUT_S = 20
@@ -98,7 +98,7 @@ class ShopProcess:
 async def serve(settings: Settings) -> None:
     """Serve until standard input ends."""
     shop = Shop(settings.passwords, first_id=settings.first_id, salt=settings.salt)
-    desk = Desk(shop, time.monotonic, time.time)
+    desk = WholeDesk(shop, time.monotonic, time.time)
     faults = Faults() if settings.regress else None
     started = asyncio.get_running_loop().time
 

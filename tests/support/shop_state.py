@@ -90,6 +90,7 @@ class Shop:
         self._refresh: dict[str, tuple[str, str]] = {}
         self._sessions: dict[str, str] = {}
         self._forms: dict[str, str] = {}
+        self.cursors: dict[str, tuple[str, int]] = {}
 
     # Ids
 

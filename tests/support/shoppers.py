@@ -10,12 +10,12 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
 import aiohttp
-from support.shop_state import TOKEN_S
 
 PAUSE_S = (0.03, 0.25)
 ANSWER_TIMEOUT_S = 30
@@ -34,6 +34,8 @@ class Shopper:
     pages, years and prices from ids that are in use.
     statuses: how often each answer came.
     """
+
+    Action = Callable[[], Coroutine[Any, Any, None]]
 
     def __init__(
         self,
@@ -55,15 +57,15 @@ class Shopper:
         self._address = f"127.0.1.{number + 1}"
         self.chance = random.Random(number)
         self.steps = 0
-        self.statuses: dict[int, int] = {}
+        self.statuses: Counter[int] = Counter()
         self._session: aiohttp.ClientSession | None = None
         self._tokens: Fields = {}
         self._since_s = 0.0
         self._live: list[int] = [1]
-        self._products: list[int] = []
-        self._addresses: list[str] = []
-        self._orders: list[Fields] = []
-        self._user_id = 0
+        self.products: list[int] = []
+        self.addresses: list[str] = []
+        self.orders: list[Fields] = []
+        self.user_id = 0
 
     async def shop(self) -> None:
         """Log in, then do one thing after the other until it is time to stop."""
@@ -101,7 +103,7 @@ class Shopper:
             method, path, headers=sent, data=data, json=json, allow_redirects=False
         ) as answer:
             text = await answer.text()
-        self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
+        self.statuses[answer.status] += 1
         if answer.content_type == "application/json" and answer.ok:
             self._remember(await answer.json())
         return answer, text
@@ -137,7 +139,7 @@ class Shopper:
     async def _log_in(self) -> None:
         given = {"user": self._user, "password": self._password}
         self._tokens = await self.told("POST", "/login", json=given, signed=False)
-        self._user_id = self._tokens["user_id"]
+        self.user_id = self._tokens["user_id"]
         self._since_s = time.monotonic()
 
     async def _refresh(self) -> None:
@@ -155,24 +157,27 @@ class Shopper:
         await self._browse()
         await self._add_address()
 
-    async def _something(self) -> None:
-        does = [
+    def actions(self) -> list[tuple[int, Shopper.Action]]:
+        """Return what may be done, each with how often."""
+        return [
             (6, self._browse), (3, self._search), (2, self._report), (1, self._add_address),
             (1, self._look_at_addresses), (6, self._order), (5, self._change_order),
             (6, self._items), (2, self._delete_order), (3, self._place), (2, self._cart),
             (2, self._review), (2, self._pay), (1, self._account), (3, self._look_at_orders),
             (1, self._mistake),
         ]  # fmt: skip
-        weights, actions = zip(*does, strict=True)
+
+    async def _something(self) -> None:
+        weights, actions = zip(*self.actions(), strict=True)
         (action,) = self.chance.choices(actions, weights)
         await action()
 
     async def _browse(self) -> None:
         number, size = min(self.number(1, 5), 5), 8
         found = await self.told("GET", f"/products?page={number}&size={size}", signed=False)
-        self._products += [one["id"] for one in found["products"]]
-        self._products = self._products[-30:]
-        await self.ask("GET", f"/products/{self.chance.choice(self._products)}", signed=False)
+        self.products += [one["id"] for one in found["products"]]
+        self.products = self.products[-30:]
+        await self.ask("GET", f"/products/{self.chance.choice(self.products)}", signed=False)
 
     async def _search(self) -> None:
         place = f"/search?q=cup&year={self.year()}&max_price={self.number(1, 60)}"
@@ -184,7 +189,7 @@ class Shopper:
 
     async def _add_address(self) -> None:
         given = {"city": "Ulm", "zip": str(self.number(1, 99999))}
-        self._addresses.append((await self.told("POST", "/addresses", json=given))["id"])
+        self.addresses.append((await self.told("POST", "/addresses", json=given))["id"])
 
     async def _look_at_addresses(self) -> None:
         for one in (await self.told("GET", "/addresses"))[-2:]:
@@ -192,18 +197,18 @@ class Shopper:
 
     async def _order(self) -> None:
         given = {
-            "product_id": self.chance.choice(self._products),
-            "address_id": self.chance.choice(self._addresses),
+            "product_id": self.chance.choice(self.products),
+            "address_id": self.chance.choice(self.addresses),
             "quantity": self.number(1, 60), "price": self.number(1, 5000), "year": self.year(),
             "note": f"for {self._user}",
         }  # fmt: skip
         answer, _ = await self.ask("POST", "/orders", json=given)
-        self._orders.append({**await answer.json(), "etag": answer.headers["ETag"]})
+        self.orders.append({**await answer.json(), "etag": answer.headers["ETag"]})
         if self.chance.random() < 0.3:
             await self.ask("GET", answer.headers["Location"])
 
-    def _mine(self, *, is_open: bool = True) -> Fields | None:
-        found = [one for one in self._orders if not is_open or one["state"] == "open"]
+    def mine(self, *, is_open: bool = True) -> Fields | None:
+        found = [one for one in self.orders if not is_open or one["state"] == "open"]
         return self.chance.choice(found[-8:]) if found else None
 
     async def _look_at_orders(self) -> None:
@@ -213,7 +218,7 @@ class Shopper:
             await self.ask("GET", f"/orders/by-uuid/{shown['uuid']}")
 
     async def _change_order(self) -> None:
-        order = self._mine()
+        order = self.mine()
         if order is None:
             return
         for _ in range(self.chance.randint(1, 2)):
@@ -223,7 +228,7 @@ class Shopper:
             order["etag"] = answer.headers["ETag"]
 
     async def _items(self) -> None:
-        order = self._mine()
+        order = self.mine()
         if order is None:
             return
         place = f"/orders/{order['id']}/items"
@@ -240,21 +245,21 @@ class Shopper:
                 await self.ask("GET", f"{place}/{item['id']}")
 
     async def _add_item(self, place: str) -> aiohttp.ClientResponse:
-        given = {"product_id": self.chance.choice(self._products), "quantity": self.number(1, 60)}
+        given = {"product_id": self.chance.choice(self.products), "quantity": self.number(1, 60)}
         return (await self.ask("POST", place, json=given))[0]
 
     async def _delete_order(self) -> None:
-        order = self._mine()
+        order = self.mine()
         if order is None:
             return
         place = f"/orders/{order['id']}"
         shown, _ = await self.ask("GET", place)
         await self.ask("DELETE", place, headers={"If-Match": shown.headers["ETag"]})
-        self._orders.remove(order)
+        self.orders.remove(order)
         await self.ask("GET", place)
 
     async def _place(self) -> None:
-        order = self._mine()
+        order = self.mine()
         if order is not None:
             order["state"] = "placed"
             await self.ask("POST", f"/orders/{order['id']}/place")
@@ -263,17 +268,17 @@ class Shopper:
         """As a browser does: by cookie and form."""
         await self.ask("POST", "/cart")
         for _ in range(self.chance.randint(1, 3)):
-            given = {"product_id": str(self.chance.choice(self._products)),
+            given = {"product_id": str(self.chance.choice(self.products)),
                      "quantity": str(self.number(1, 60))}  # fmt: skip
             await self.ask("POST", "/cart/lines", data=given, signed=False)
         _, text = await self.ask("GET", "/checkout", signed=False)
-        given = {"csrf_token": _found(_HIDDEN, text), "address_id": self._addresses[-1]}
+        given = {"csrf_token": _found(_HIDDEN, text), "address_id": self.addresses[-1]}
         answer, _ = await self.ask("POST", "/checkout", data=given, signed=False)
         answer, _ = await self.ask("GET", answer.headers["Location"])
-        self._orders.append({**await answer.json(), "etag": answer.headers["ETag"]})
+        self.orders.append({**await answer.json(), "etag": answer.headers["ETag"]})
 
     async def _review(self) -> None:
-        order = self._mine(is_open=False)
+        order = self.mine(is_open=False)
         if order is None:
             return
         _, text = await self.ask("GET", f"/orders/{order['id']}/review")
@@ -282,7 +287,7 @@ class Shopper:
         await self.ask("POST", "/reviews", data=given)
 
     async def _pay(self) -> None:
-        order = self._mine(is_open=False)
+        order = self.mine(is_open=False)
         if order is None:
             return
         kind = {"Content-Type": "application/xml"}
@@ -303,12 +308,12 @@ class Shopper:
             _, text = await self.ask("GET", "/account/settings")
             token = _found(_META, text)
         given = {"email": f"{self._user}.{self.steps}@shop.test"}
-        await self.ask("PUT", f"/users/{self._user_id}", json=given,
+        await self.ask("PUT", f"/users/{self.user_id}", json=given,
                        headers={"X-CSRF-Token": token})  # fmt: skip
 
     async def _mistake(self) -> None:
         """What users get wrong goes wrong in the same way again."""
-        order = self._mine()
+        order = self.mine()
         if order is not None:
             await self.ask("PATCH", f"/orders/{order['id']}", json={"price": 1, "note": "old"},
                            headers={"If-Match": '"0123456789abcdef"'})  # fmt: skip
@@ -341,36 +346,3 @@ def _found(pattern: re.Pattern[str], text: str) -> str:
     found = pattern.search(text)
     assert found, text
     return found[1]
-
-
-def names(users: int) -> list[str]:
-    """Return the names of so many users, those of the warehouse among them."""
-    return [f"warehouse{n}" for n in range(WAREHOUSES)] + [
-        f"user{n:02}" for n in range(users - WAREHOUSES)
-    ]
-
-
-async def go_shopping(
-    url: str, passwords: Mapping[str, str], *, for_s: float, collide: bool = False
-) -> dict[int, int]:
-    """Let everybody shop side by side; return how often each status came."""
-    refresh_s = min(for_s, TOKEN_S) * 0.4
-    until_s = time.monotonic() + for_s
-    shoppers: list[Shopper] = []
-    for number, (user, password) in enumerate(passwords.items()):
-        kind = Worker if user.startswith("warehouse") else Shopper
-        one = kind(
-            url, user, password, number=number, until_s=until_s, collide=collide,
-            refresh_s=refresh_s,
-        )  # fmt: skip
-        if isinstance(one, Worker):
-            one.part = number
-        shoppers.append(one)
-    async with asyncio.TaskGroup() as group:
-        for one in shoppers:
-            group.create_task(one.shop())
-    statuses: dict[int, int] = {}
-    for one in shoppers:
-        for status, count in one.statuses.items():
-            statuses[status] = statuses.get(status, 0) + count
-    return dict(sorted(statuses.items()))

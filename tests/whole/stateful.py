@@ -28,7 +28,7 @@ import msgspec  # noqa: E402
 from support.commands import capturing, free_port  # noqa: E402
 from support.shop import Settings, ShopProcess, State  # noqa: E402
 from support.shop_compare import compare_logs, differences  # noqa: E402
-from support.shoppers import go_shopping, names  # noqa: E402
+from support.shop_crowd import go_shopping, names  # noqa: E402
 
 REPLAY_TIMEOUT_S = 600
 SHOWN = 12

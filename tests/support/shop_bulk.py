@@ -31,7 +31,9 @@ class WholeDesk(Desk):
             made.append(order)
         return show({"orders": [self._shown(one) for one in made]}, 201)
 
-    def orders_by_ids(self, asked: Asked) -> Answer:
+    def orders(self, asked: Asked) -> Answer:
+        if "ids" not in asked.query:
+            return super().orders(asked)
         user = self._user(asked)
         found = [self.shop.find("order", id, user) for id in asked.query["ids"].split(",")]
         return show({"orders": [{"id": int(one.id), "uuid": one.fields["uuid"]} for one in found]})
@@ -77,7 +79,7 @@ class WholeDesk(Desk):
 
 _PLACES = [
     ("POST", "/orders/batch", WholeDesk.add_orders),
-    ("GET", "/orders/some", WholeDesk.orders_by_ids),
+    ("GET", "/orders", WholeDesk.orders),
     ("GET", "/orders/history", WholeDesk.history),
     ("GET", "/invoices", WholeDesk.invoices_of),
     ("POST", "/gifts", WholeDesk.give_away),

@@ -29,7 +29,7 @@ class BulkShopper(Shopper):
     async def _look_at_some(self) -> None:
         some = [str(one["id"]) for one in self.orders[-3:]]
         if some:
-            await self.ask("GET", f"/orders/some?ids={','.join(some)}")
+            await self.ask("GET", f"/orders?ids={','.join(some)}")
 
     async def _look_at_invoices(self) -> None:
         order = self.mine(is_open=False)

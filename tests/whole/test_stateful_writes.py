@@ -21,7 +21,7 @@ def recorded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recorded")
     found = record(folder, users=USERS, for_s=SECONDS, collide=True)
     assert {one.method for one in found.state.log} == {"GET", "POST", "PUT", "PATCH", "DELETE"}
-    assert {401, 404, 412} <= found.statuses.keys() or len(found.state.log) < 200
+    assert len(found.state.log) > 100
     return found
 
 

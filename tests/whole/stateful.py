@@ -193,7 +193,10 @@ def runs(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, Replaye
     if "collide" in asked.runs:
         collided = recorded_in(folder / "collide", asked, collide=True)
         for speed in asked.speeds:
-            yield f"collide {speed}", replay(folder / f"collide-{speed}", collided, speed=speed)
+            yield f"collide {speed}", replay(
+                folder / f"collide-{speed}", collided, speed=speed, session=asked.session,
+                first_id=asked.copy_first_id,
+            )  # fmt: skip
 
 
 def recorded_in(folder: Path, asked: argparse.Namespace, *, collide: bool = False) -> Recorded:

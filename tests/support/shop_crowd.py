@@ -20,9 +20,17 @@ def names(users: int) -> list[str]:
 
 
 async def go_shopping(
-    url: str, passwords: Mapping[str, str], *, for_s: float, collide: bool = False
+    url: str,
+    passwords: Mapping[str, str],
+    *,
+    for_s: float,
+    collide: bool = False,
+    one_address: bool = False,
 ) -> dict[int, int]:
-    """Let everybody shop side by side; return how often each status came."""
+    """Let everybody shop side by side; return how often each status came.
+
+    one_address: as behind a load balancer; else each has an own one in 127.0.0.0/8.
+    """
     refresh_s = min(for_s, TOKEN_S) * 0.4
     until_s = time.monotonic() + for_s
     shoppers: list[Shopper] = []
@@ -31,6 +39,7 @@ async def go_shopping(
         one = kind(
             url, user, password, number=number, until_s=until_s, collide=collide,
             refresh_s=refresh_s,
+            address="127.0.0.1" if one_address else f"127.0.1.{number + 1}",
         )  # fmt: skip
         if isinstance(one, Worker):
             one.part = number

@@ -1,7 +1,6 @@
 """A shop's customers: each walks at random through it, and knows only what it was told.
 
-Ids, tokens, ETags and cookies come from answers alone, as in real clients. Each customer has an
-address of its own in 127.0.0.0/8, so that it can be told apart as behind a proxy.
+Ids, tokens, ETags and cookies come from answers alone, as in real clients.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Shopper:
 
     refresh_s: how long a token is used, less than it holds. collide: take numbers for quantities,
     pages, years and prices from ids that are in use.
-    statuses: how often each answer came.
+    address: to connect from. statuses: how often each answer came.
     """
 
     Action = Callable[[], Coroutine[Any, Any, None]]
@@ -47,6 +46,7 @@ class Shopper:
         until_s: float,
         collide: bool,
         refresh_s: float,
+        address: str = "127.0.0.1",
     ) -> None:
         self._url = url
         self._user = user
@@ -54,7 +54,7 @@ class Shopper:
         self._until_s = until_s
         self._collide = collide
         self._refresh_s = refresh_s
-        self._address = f"127.0.1.{number + 1}"
+        self._address = address
         self.chance = random.Random(number)
         self.steps = 0
         self.statuses: Counter[int] = Counter()

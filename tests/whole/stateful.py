@@ -76,7 +76,14 @@ def passwords(users: list[str], of: str) -> dict[str, str]:
     return {user: f"{user}, a password of {of}" for user in users}
 
 
-def record(folder: Path, *, users: int, for_s: float, collide: bool = False) -> Recorded:
+def record(
+    folder: Path,
+    *,
+    users: int,
+    for_s: float,
+    collide: bool = False,
+    one_address: bool = False,
+) -> Recorded:
     """Let users shop for a while through a capture with two workers."""
     known = passwords(names(users), "production")
     port, capture = free_port(), folder / "capture"
@@ -86,7 +93,10 @@ def record(folder: Path, *, users: int, for_s: float, collide: bool = False) -> 
         arguments += ["--admin", "off", "--seal-key", str(folder / "seal.key")]
         with capturing(arguments, folder, port):
             url = f"http://127.0.0.1:{port}"
-            statuses = asyncio.run(go_shopping(url, known, for_s=for_s, collide=collide))
+            shopping = go_shopping(
+                url, known, for_s=for_s, collide=collide, one_address=one_address
+            )
+            statuses = asyncio.run(shopping)
         return Recorded(str(capture), list(known), shop.state(), statuses)
 
 
@@ -204,7 +214,10 @@ def recorded_in(folder: Path, asked: argparse.Namespace, *, collide: bool = Fals
     kept = folder / "recorded.json"
     if not kept.exists():
         folder.mkdir(parents=True)
-        found = record(folder, users=asked.users, for_s=asked.seconds, collide=collide)
+        found = record(
+            folder, users=asked.users, for_s=asked.seconds, collide=collide,
+            one_address=asked.one_address,
+        )  # fmt: skip
         kept.write_bytes(msgspec.json.encode(found))
     found = msgspec.json.decode(kept.read_bytes(), type=Recorded)
     print(json.dumps({"run": f"recorded {folder.name}", "statuses": found.statuses}), flush=True)

@@ -233,6 +233,7 @@ def main() -> None:
     parser.add_argument(
         "--session", default="[credential, client]", help="what makes a session (YAML)"
     )
+    parser.add_argument("--one-address", action="store_true", help="as behind a load balancer")
     parser.add_argument("--copy-first-id", type=int, default=FIRST_IDS[1])
     parser.add_argument(
         "--keep",

@@ -17,8 +17,12 @@ import pytest
 from pages import ROOT, blocks, links
 from support.commands import capturing, free_port, run
 
+from mirrorproxy.sources.events import Captured
+from mirrorproxy.sources.reading import read_capture
+
 PAGE = ROOT / "docs/stateful-writes.md"
 RULES = "examples/rules/stateful.yaml"
+SHOWN_ID = "019ab0c1f2a47e5c8d3f0a1b2c3d4e5f"
 START_TIMEOUT_S = 30
 
 # Remove these lines where correlation is there:
@@ -62,10 +66,12 @@ def told(tmp_path_factory):
     port, production, staging = free_port(), free_port(), free_port()
     commands = lines_of_the_page(
         {
-            "8000": str(port), "8080": str(production), "8090": str(staging),
-            f"./{RULES}" if f"./{RULES}" in PAGE.read_text() else RULES: "rules.yaml",
+            "8000": str(port),
+            "8080": str(production),
+            "8090": str(staging),
+            RULES: "rules.yaml",
         }
-    )  # fmt: skip
+    )
     text = (ROOT / RULES).read_text()
     (folder / "rules.yaml").write_text(text.replace("8090", str(staging)))
     python = [words[1:] for words in commands if words and words[0] == "python"]
@@ -77,11 +83,23 @@ def told(tmp_path_factory):
     with serving(served, folder / "production.log"):
         with capturing([*capture, "--admin", "off"], folder, port):
             subprocess.run(shops, cwd=ROOT, check=True, timeout=60)
+    others = []
     with serving(copied, folder / "staging.log"):
         done = run(replay, folder, {name: value})
         assert done.returncode == 0, done.stderr
-        others = [run(words, folder, {name: value}) for words in after]
-    return folder, done, list(zip(after, others, strict=True))
+        change = changed(folder / "capture")
+        for words in after:
+            asked = [change if word == SHOWN_ID else word for word in words]
+            others.append((words, run(asked, folder, {name: value})))
+    return folder, done, others
+
+
+def changed(capture: Path) -> str:
+    """The id of the first change of an order."""
+    for event in read_capture([str(capture)]):
+        if isinstance(event, Captured) and event.exchange.request.method == "PATCH":
+            return event.exchange.id
+    raise AssertionError("nothing was changed")
 
 
 def logged(path: Path) -> list[str]:
@@ -103,6 +121,23 @@ def test_production_and_staging_answer_alike(told):
         production = [line.replace(str(ours), str(theirs)) for line in production]
     assert first == production
     assert "differ from production's" not in done.stdout
+
+
+def test_it_is_explained_what_was_replaced(told):
+    """As the page shows it: the number in the path, and which answer it came from."""
+    _, _, others = told
+    ((_, explained),) = [one for one in others if "--explain" in one[0]]
+    assert explained.returncode == 0, explained.stderr
+    print(explained.stdout)
+    assert "42 -> 80, learned from" in explained.stdout
+
+
+def test_without_it_nothing_fits(told):
+    """Nearly everything is refused, or not sent."""
+    _, _, others = told
+    ((_, done),) = [one for one in others if "--no-correlate" in one[0]]
+    assert done.returncode == 0, done.stderr
+    assert "no credential 8" in done.stdout
 
 
 def test_the_page_shows_its_rule_file_and_its_application():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from stateful import WITHOUT, has_option, record, replay
 
-USERS = 12
-SECONDS = 4.0
+USERS = 10
+SECONDS = 3.0
 
 
 # Remove this line where correlation is there:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import functools
 import json
 import os
 import subprocess
@@ -115,9 +114,7 @@ def replay(
     folder.mkdir(parents=True, exist_ok=True)
     with ShopProcess(Settings(known, first_id, "copy", regress)) as shop:
         (folder / "passwords.json").write_text(json.dumps(known))
-        rules = RULES.format(url=shop.url, session=session)
-        if has_option("--noise-probe"):
-            rules += NOT_COMPARED
+        rules = RULES.format(url=shop.url, session=session) + NOT_COMPARED
         (folder / "rules.yaml").write_text(rules)
         arguments = ["replay", recorded.capture, "--rules", str(folder / "rules.yaml")]
         arguments += ["--speed", speed, "--json", "--out", str(folder / "out"), *options]
@@ -163,19 +160,8 @@ WITHOUT = ("--no-correlate", "--order", "off")
 PROBE = ("--noise-probe", "20")
 
 
-@functools.cache
-def has_option(name: str) -> bool:
-    """Tell whether `mirrorproxy replay` has an option."""
-    shown = subprocess.run(
-        [sys.executable, "-m", "mirrorproxy", "replay", "--help"],
-        cwd=ROOT, capture_output=True, encoding="utf-8", check=True,
-    )  # fmt: skip
-    return name in shown.stdout
-
-
 def runs(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, Replayed]]:
     """Yield the replays that were asked for, each with its name."""
-    without = WITHOUT if has_option("--no-correlate") else WITHOUT[1:]
     plain = recorded_in(folder / "plain", asked)
     if "plain" in asked.runs:
         for speed in asked.speeds:
@@ -190,15 +176,14 @@ def runs(folder: Path, asked: argparse.Namespace) -> Iterator[tuple[str, Replaye
         speed = asked.speeds[-1]
         yield (
             "without",
-            replay(folder / "without", plain, speed=speed, options=without, session=asked.session),
+            replay(folder / "without", plain, speed=speed, options=WITHOUT, session=asked.session),
         )
     if "regress" in asked.runs:
         # Nothing may be found where nothing was planted.
         for name, is_planted in (("regress", True), ("no regress", False)):
-            options = PROBE if has_option("--noise-probe") else ()
             yield name, replay(
                 folder / name.replace(" ", "-"), plain, speed="1", regress=is_planted,
-                options=options, first_id=asked.copy_first_id, session=asked.session,
+                options=PROBE, first_id=asked.copy_first_id, session=asked.session,
             )  # fmt: skip
     if "collide" in asked.runs:
         collided = recorded_in(folder / "collide", asked, collide=True)

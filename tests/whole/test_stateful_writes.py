@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from stateful import WITHOUT, has_option, record, replay
+from stateful import WITHOUT, record, replay
+
+pytest.importorskip("mirrorproxy.replay.correlate")  # remove where correlation is merged
 
 USERS = 10
 SECONDS = 3.0
-
-
-# Remove this line where correlation is there:
-pytestmark = pytest.mark.skipif(
-    not has_option("--no-correlate"), reason="values are not learned yet"
-)
 
 
 @pytest.fixture(scope="module")

@@ -104,6 +104,7 @@ HOT = (
     "mirrorproxy/rules/facts.py",
     "mirrorproxy/rules/heads.py",
     "mirrorproxy/rules/late.py",
+    "mirrorproxy/rules/lineage.py",
     "mirrorproxy/rules/match.py",
     "mirrorproxy/rules/offered.py",
     "mirrorproxy/rules/offers.py",

@@ -12,6 +12,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from mirrorproxy.capture.seal_html import replace_fields
 from mirrorproxy.capture.seal_multipart import Scanner
 from mirrorproxy.capture.seal_text import (
     MAX_TOKEN_BYTES,
@@ -74,7 +75,7 @@ class Watched(Opaque):
 
 
 class TextScanner:
-    """Seals ``name=value`` in text, line by line; a line over 64 KiB is watched only."""
+    """Seals ``name=value`` and HTML's fields, line by line; a line over 64 KiB is watched only."""
 
     def __init__(self, found: Findings) -> None:
         self._found = found
@@ -109,7 +110,7 @@ class TextScanner:
     def _seal(self, text: bytes) -> bytes:
         if not text or not self._found.names.signs(text):
             return text
-        return replace_pairs(text, self._found)
+        return replace_pairs(replace_fields(text, self._found), self._found)
 
 
 class TokenScanner:

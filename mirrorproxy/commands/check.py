@@ -26,6 +26,7 @@ from mirrorproxy.record import Exchange
 from mirrorproxy.replay.tally import Tally
 from mirrorproxy.report.printable import printable
 from mirrorproxy.rules.facts import BodyUnreadError, split_target
+from mirrorproxy.rules.lineage import Lineage
 from mirrorproxy.rules.load import load_rules
 from mirrorproxy.rules.offered import Offered
 from mirrorproxy.rules.plan import (
@@ -156,6 +157,7 @@ class _Preview:
         self._told = Told()
         self._offered = Offered()
         self._tally = Tally()
+        self._lineage = Lineage() if rules.follows_tokens else None
 
     def show(self, specs: list[str]) -> int:
         """Print every exchange, then the sums; return the exit status."""
@@ -174,6 +176,9 @@ class _Preview:
             print(f"mirrorproxy: {printable(what)}", file=sys.stderr)
 
     def _exchange(self, exchange: Exchange, source: CaptureObject) -> None:
+        session = None
+        if self._lineage is not None:
+            session = self._lineage.session(exchange, self._rules.session_key(exchange))
         try:
             planned = plan(
                 exchange,
@@ -182,6 +187,7 @@ class _Preview:
                 "check",
                 read_body=body_reader(source),
                 offered=self._offered,
+                session=session,
             )
         except MalformedRecord as error:
             self._unread(f"{exchange.id}: {error}")

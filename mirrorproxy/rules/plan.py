@@ -79,6 +79,7 @@ def plan(
     read_body: ReadBody | None = None,
     offset_us: int | None = None,
     offered: Offered | None = None,
+    session: str | None = None,
 ) -> Plan:
     """Return the shots for an exchange.
 
@@ -87,7 +88,8 @@ def plan(
     read_body: for rules that match on bodies that lie apart; without it such a
     request has none. offset_us: how much later it is sent than it was captured;
     without it times are not shifted. offered: what is sealed in answers of before; a
-    request may hold it, see `Shot.sealed`.
+    request may hold it, see `Shot.sealed`. session: its key, if more is known than the
+    exchange alone tells.
     Raises codec.MalformedRecord if the body in the record cannot be decoded.
     """
     head = Head(exchange.request.headers)
@@ -103,7 +105,8 @@ def plan(
         return Plan(decision.rule, skipped=reason)
     if exchange.request.omitted is not None and not decision.without_body:
         return Plan(decision.rule, skipped=SKIP_NO_BODY)
-    session = rules.session_key(exchange)
+    if session is None:
+        session = rules.session_key(exchange)
     count = 1
     if decision.percent != 100:
         key, salt = (session, seed) if decision.by_session else (exchange.id, decision.rule or "")

@@ -1,7 +1,7 @@
 """The planner: makes the plans of one run, one exchange after the other.
 
-Owns what a plan takes from its run: by how much times are shifted, and how much
-of each rule's rate is used up. `plan` itself knows neither.
+Owns what a plan takes from its run: by how much times are shifted, how much of each
+rule's rate is used up, and which tokens are one user's. `plan` itself knows neither.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from mirrorproxy.record import Exchange
 from mirrorproxy.rules.facts import ReadBody
+from mirrorproxy.rules.lineage import Lineage
 from mirrorproxy.rules.offered import Offered
 from mirrorproxy.rules.plan import Plan, plan
 from mirrorproxy.rules.rate import RuleRates
@@ -44,6 +45,7 @@ class Planner:
         self._delay_us = delay_us
         self._offered = offered
         self._rates = RuleRates.of(rules)
+        self._lineage = Lineage() if rules.follows_tokens else None
 
     def plan(self, exchange: Exchange, read_body: ReadBody | None = None) -> Plan:
         """Return the shots for an exchange; those that pass a rule's rate are marked as shed.
@@ -53,6 +55,9 @@ class Planner:
         offset_us = self._delay_us
         if offset_us is None:
             offset_us = self._offset.of(exchange.started_us)
+        session = None
+        if self._lineage is not None:
+            session = self._lineage.session(exchange, self._rules.session_key(exchange))
         planned = plan(
             exchange,
             self._rules,
@@ -61,6 +66,7 @@ class Planner:
             read_body=read_body,
             offset_us=offset_us,
             offered=self._offered,
+            session=session,
         )
         if self._offered is not None:
             self._offered.add(planned.shots)

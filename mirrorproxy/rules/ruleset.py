@@ -46,6 +46,7 @@ from mirrorproxy.rules.session import (
     SessionOrder,
     compile_order,
     compile_session,
+    follows_tokens,
 )
 
 MAX_PERCENT = 10_000
@@ -100,7 +101,8 @@ class RuleSet:
 
     order: what of a session waits for what.
     sends_logged_credentials: whether credentials that an access log holds in the
-    clear may be sent as they are.
+    clear may be sent as they are. follows_tokens: whether one user's tokens are one session,
+    see `lineage`.
     """
 
     def __init__(
@@ -112,9 +114,11 @@ class RuleSet:
         *,
         sends_logged_credentials: bool = False,
         order: SessionOrder = SessionOrder(),  # noqa: B008 - frozen
+        follows_tokens: bool = False,
     ) -> None:
         self.targets = targets
         self.order = order
+        self.follows_tokens = follows_tokens
         self.session_key = session_key
         self.sends_logged_credentials = sends_logged_credentials
         self._rules = tuple(rules)
@@ -271,6 +275,7 @@ def compile_rules(file: RuleFile, read_table: ReadTable = _no_tables) -> RuleSet
             session,
             fans_out=any(len(decision.targets) > 1 for _, decision in rules),
         ),
+        follows_tokens=follows_tokens(session.by),
     )
 
 

@@ -43,6 +43,11 @@ def compile_order(session: Session, *, fans_out: bool) -> SessionOrder:
     return SessionOrder(order != "off", order == "target", session.on_failure == "skip_session")
 
 
+def follows_tokens(by: Sequence[str]) -> bool:
+    """Tell whether a session is whatever one user's tokens make it, see `lineage`."""
+    return by[:1] == ["credential"] or by[:1] == ("credential",)
+
+
 def compile_session(by: Sequence[str], at: KeyPath) -> SessionKey:
     """Return a function from an exchange to its session's key.
 
@@ -92,16 +97,21 @@ def _of_any(exchange: Exchange, value: Callable[[Credential], str | None]) -> st
     return None
 
 
-def _credential(exchange: Exchange) -> str | None:
-    """Return the subject, else the fingerprint, of what says who the user is."""
+def speaking(exchange: Exchange) -> Credential | None:
+    """Return the credential of a request that says who the user is, None if none does."""
     for credential in exchange.credentials:
         if credential.place in ("header", "query"):
-            return credential.subject or credential.fingerprint
+            return credential
     for credential in exchange.credentials:
         # Other cookies count visits or hold settings; many users may share their value.
         if credential.place == "cookie" and SESSION_COOKIE.search(credential.name):
-            return credential.subject or credential.fingerprint
+            return credential
     return None
+
+
+def _credential(exchange: Exchange) -> str | None:
+    who = speaking(exchange)
+    return None if who is None else who.subject or who.fingerprint
 
 
 def _cookie(exchange: Exchange, name: str) -> str | None:

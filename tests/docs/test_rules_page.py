@@ -36,6 +36,7 @@ ENVIRON = dict.fromkeys(
         "BENS_PASSWORD",
         "PRODUCTION_TEST_TOKEN",
         "STAGING_KEY",
+        "STAGING_PASSWORD",
         "STAGING_SECRET",
         "STAGING_SIGNING_KEY",
         "STAGING_TOKEN",

@@ -84,6 +84,16 @@ SEALED = [
     pytest.param(f"hello\n{TOKEN}\n", "text/plain", f"hello\n{mark(TOKEN)}\n", id="JWT in text"),
     pytest.param("log: token=s3, x\nb", "text/plain", f"log: token={S}, x\nb", id="text"),
     pytest.param('<a href="/r?token=s3">', "text/html", f'<a href="/r?token={S}">', id="link"),
+    pytest.param('<p><input type="hidden" name="csrf_token" value="s3"></p>', "text/html",
+                 f'<p><input type="hidden" name="csrf_token" value="{S}"></p>', id="HTML form"),
+    pytest.param("<INPUT value='s3' NAME=form_token />\n<input name=a value=b>", "text/html",
+                 f"<INPUT value='{S}' NAME=form_token />\n<input name=a value=b>",
+                 id="HTML form, other spellings"),
+    pytest.param('<input name="token" value="a&amp;b">', "text/html",
+                 f'<input name="token" value="{mark("a&b")}">', id="HTML form, escaped value"),
+    pytest.param('<!DOCTYPE html><meta name="csrf-token" content="s3"><meta name="a" content="b">',
+                 None, f'<!DOCTYPE html><meta name="csrf-token" content="{S}">'
+                 '<meta name="a" content="b">', id="HTML meta element"),
     pytest.param(
         '--b\r\nContent-Disposition: form-data; name="password"\r\n\r\ns3\r\n--b\r\n'
         'content-disposition: form-data; NAME=note\r\n\r\nhello\r\n--b--\r\n',

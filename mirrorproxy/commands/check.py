@@ -20,10 +20,10 @@ from mirrorproxy.codec import MalformedRecord
 from mirrorproxy.commands.decoding import Decoder, Told, body_reader
 from mirrorproxy.commands.replay_correlation import bodies_hint
 from mirrorproxy.commands.rules import schema_text
+from mirrorproxy.correlation.tally import Tally
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.marks import contains_mark
 from mirrorproxy.record import Exchange
-from mirrorproxy.replay.tally import Tally
 from mirrorproxy.report.printable import printable
 from mirrorproxy.rules.facts import BodyUnreadError, split_target
 from mirrorproxy.rules.lineage import Lineage

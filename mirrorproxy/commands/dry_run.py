@@ -15,11 +15,11 @@ from collections.abc import Callable
 
 from mirrorproxy.commands.replay_correlation import bodies_hint
 from mirrorproxy.commands.replay_options import Settings
+from mirrorproxy.correlation.tally import Tally
 from mirrorproxy.replay.guard import ProductionGuard
 from mirrorproxy.replay.intake import Intake, Planned
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.neighbours import Neighbours
-from mirrorproxy.replay.tally import Tally
 from mirrorproxy.replay.verdict import EXIT_DONE, EXIT_FAILED, EXIT_LOST
 from mirrorproxy.report.forecast import Forecast, Terms
 from mirrorproxy.report.summary import exchange_lines

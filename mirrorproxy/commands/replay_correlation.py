@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mirrorproxy.commands.replay_options import Settings
+from mirrorproxy.correlation.explain import Explained
+from mirrorproxy.correlation.tally import Tally
 from mirrorproxy.replay.correlate import Correlation
-from mirrorproxy.replay.explain import Explained
-from mirrorproxy.replay.tally import Tally
 from mirrorproxy.report.printable import printable
 
 _WORTH_SAYING = 0.01

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from mirrorproxy.replay.affinity import Keys
+from mirrorproxy.correlation.affinity import Keys
+from mirrorproxy.correlation.learned import token_of
 from mirrorproxy.replay.flight import Flight
-from mirrorproxy.replay.learned import token_of
 from mirrorproxy.replay.order import SKEW_US
 
 MAX_WAIT_S: Final = 10.0

@@ -11,20 +11,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from mirrorproxy.correlation.affinity import UNMISTAKABLE, Keys, is_value
+from mirrorproxy.correlation.answered_body import Body, Step, Value, places
+from mirrorproxy.correlation.answered_values import declared_values, values_of
+from mirrorproxy.correlation.carried import Carried
+from mirrorproxy.correlation.explain import Explained
+from mirrorproxy.correlation.learned import Learned, Limits, Memory
+from mirrorproxy.correlation.likeness import likenesses
+from mirrorproxy.correlation.links import parts_of, segments_of
+from mirrorproxy.correlation.reference import BODY, Change, changed
+from mirrorproxy.correlation.tally import READS, REFUSED, Tally
 from mirrorproxy.marks import PATTERN, is_sealed
-from mirrorproxy.replay.affinity import UNMISTAKABLE, Keys, is_value
 from mirrorproxy.replay.answer import Answer
-from mirrorproxy.replay.answered_body import Body, Step, Value, places
-from mirrorproxy.replay.answered_values import declared_values, values_of
 from mirrorproxy.replay.awaited import CARRIED, GIVEN, WEAK, Awaited, Coming
-from mirrorproxy.replay.explain import Explained
 from mirrorproxy.replay.flight import Flight, write_head
-from mirrorproxy.replay.learned import Learned, Limits, Memory
-from mirrorproxy.replay.likeness import likenesses
-from mirrorproxy.replay.links import parts_of, segments_of
-from mirrorproxy.replay.reference import BODY, Change, changed
-from mirrorproxy.replay.references import Carried
-from mirrorproxy.replay.tally import READS, REFUSED, Tally
 from mirrorproxy.rules.declared import NOT_DECLARED, Declared
 from mirrorproxy.rules.plan import SKIP_NO_CREDENTIAL
 from mirrorproxy.rules.unseal import fill_marks

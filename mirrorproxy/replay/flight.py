@@ -16,9 +16,9 @@ from mirrorproxy.shot import Shot
 from mirrorproxy.sources.events import CaptureObject
 
 if TYPE_CHECKING:
-    from mirrorproxy.replay.answered_body import Value
+    from mirrorproxy.correlation.answered_body import Value
+    from mirrorproxy.correlation.carried import Carried
     from mirrorproxy.replay.order import Stream
-    from mirrorproxy.replay.references import Carried
 
 _BUSY = (429, 503)
 

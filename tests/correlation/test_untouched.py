@@ -10,8 +10,8 @@ from correlated import Correlated
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mirrorproxy.correlation.explain import Explained
 from mirrorproxy.replay.correlate import Correlation
-from mirrorproxy.replay.explain import Explained
 
 OPAQUE, SECRET = "3f9a8b7c6d5e4f3a2b1c", "9z8y7x6w5v4u3t2s1r0q"
 

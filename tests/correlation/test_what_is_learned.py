@@ -6,9 +6,9 @@ import pytest
 from answering import MARKS
 from correlated import Correlated
 
-from mirrorproxy.replay.affinity import is_unmistakable, stem
+from mirrorproxy.correlation.affinity import is_unmistakable, stem
+from mirrorproxy.correlation.learned import Limits
 from mirrorproxy.replay.correlate import Correlation
-from mirrorproxy.replay.learned import Limits
 
 UUID, OTHER_UUID = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 

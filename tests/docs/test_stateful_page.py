@@ -20,8 +20,6 @@ from support.commands import capturing, free_port, run
 from mirrorproxy.sources.events import Captured
 from mirrorproxy.sources.reading import read_capture
 
-pytest.importorskip("mirrorproxy.replay.correlate")  # remove where correlation is merged
-
 PAGE = ROOT / "docs/stateful-writes.md"
 RULES = "examples/rules/stateful.yaml"
 SHOWN_ID = "019ab0c1f2a47e5c8d3f0a1b2c3d4e5f"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from stateful import WITHOUT, record, replay
 
-pytest.importorskip("mirrorproxy.replay.correlate")  # remove where correlation is merged
-
 USERS = 10
 SECONDS = 3.0
 

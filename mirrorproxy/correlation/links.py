@@ -10,7 +10,7 @@ from collections.abc import Mapping, Set
 from typing import Final, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
-from mirrorproxy.replay.affinity import (
+from mirrorproxy.correlation.affinity import (
     UNMISTAKABLE,
     Keys,
     Name,
@@ -19,7 +19,7 @@ from mirrorproxy.replay.affinity import (
     names,
     used_keys,
 )
-from mirrorproxy.replay.learned import token_of
+from mirrorproxy.correlation.learned import token_of
 
 MAX_PARTS: Final = 64
 """Of a path or a query: what has more is none that a person wrote."""

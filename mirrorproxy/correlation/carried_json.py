@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Set
 
-from mirrorproxy.replay.affinity import (
+from mirrorproxy.correlation.affinity import (
     NO_KEYS,
     UNMISTAKABLE,
     Keys,
@@ -19,9 +19,16 @@ from mirrorproxy.replay.affinity import (
     names,
     used_keys,
 )
-from mirrorproxy.replay.learned import token_of
-from mirrorproxy.replay.links import is_link, parts_of
-from mirrorproxy.replay.reference import BODY, Reference, in_json_text, in_number, in_path, in_query
+from mirrorproxy.correlation.learned import token_of
+from mirrorproxy.correlation.links import is_link, parts_of
+from mirrorproxy.correlation.reference import (
+    BODY,
+    Reference,
+    in_json_text,
+    in_number,
+    in_path,
+    in_query,
+)
 from mirrorproxy.rules.declared import Uses
 
 _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'

@@ -10,12 +10,12 @@ from typing import Final
 
 import msgspec
 
+from mirrorproxy.correlation.affinity import Keys
+from mirrorproxy.correlation.links import parts_of
+from mirrorproxy.correlation.markup import fields_of, texts_of
 from mirrorproxy.headers import first
 from mirrorproxy.record import HeaderList
 from mirrorproxy.remembered import Remembered
-from mirrorproxy.replay.affinity import Keys
-from mirrorproxy.replay.links import parts_of
-from mirrorproxy.replay.markup import fields_of, texts_of
 from mirrorproxy.rules.bodies import is_json
 from mirrorproxy.rules.coding import CannotRewriteError, media_type, plain_body
 from mirrorproxy.rules.declared import Learn

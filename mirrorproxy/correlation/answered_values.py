@@ -10,10 +10,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol, cast
 
 from mirrorproxy.codec import MalformedRecord, body_of
-from mirrorproxy.marks import PATTERN
-from mirrorproxy.record import Response
-from mirrorproxy.remembered import Remembered
-from mirrorproxy.replay.affinity import (
+from mirrorproxy.correlation.affinity import (
     MIN_OPAQUE,
     NO_KEYS,
     UNMISTAKABLE,
@@ -25,7 +22,7 @@ from mirrorproxy.replay.affinity import (
     learned_keys,
     names,
 )
-from mirrorproxy.replay.answered_body import (
+from mirrorproxy.correlation.answered_body import (
     COOKIE,
     DECLARED,
     ETAG,
@@ -41,7 +38,10 @@ from mirrorproxy.replay.answered_body import (
     cookies_of,
     etag_of,
 )
-from mirrorproxy.replay.links import is_link, parts_of
+from mirrorproxy.correlation.links import is_link, parts_of
+from mirrorproxy.marks import PATTERN
+from mirrorproxy.record import Response
+from mirrorproxy.remembered import Remembered
 from mirrorproxy.rules.declared import Learn
 
 MAX_VALUES: Final = 1_000

@@ -11,7 +11,7 @@ import re
 from collections import OrderedDict
 from typing import Final
 
-from mirrorproxy.replay.affinity import Keys
+from mirrorproxy.correlation.affinity import Keys
 
 MAX_LEARNED: Final = 200_000
 MAX_BYTES: Final = 128 * 1024 * 1024

@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from mirrorproxy.replay import affinity
-from mirrorproxy.replay.affinity import is_unmistakable
-from mirrorproxy.replay.answered_body import Step
-from mirrorproxy.replay.links import is_link
+from mirrorproxy.correlation import affinity
+from mirrorproxy.correlation.affinity import is_unmistakable
+from mirrorproxy.correlation.answered_body import Step
+from mirrorproxy.correlation.links import is_link
 
 _MIN_NAME: Final = 4
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|\d\d[./:]\d\d")

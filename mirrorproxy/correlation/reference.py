@@ -15,8 +15,8 @@ from urllib.parse import quote, quote_plus
 
 import msgspec
 
+from mirrorproxy.correlation.affinity import Keys
 from mirrorproxy.headers import first
-from mirrorproxy.replay.affinity import Keys
 from mirrorproxy.rules.coding import compressed
 from mirrorproxy.shot import Shot
 

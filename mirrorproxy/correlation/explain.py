@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from mirrorproxy.correlation.affinity import UNMISTAKABLE, is_uuid_or_ulid
+from mirrorproxy.correlation.learned import Learned
+from mirrorproxy.correlation.reference import COOKIE, HEADER
 from mirrorproxy.marks import contains_mark
-from mirrorproxy.replay.affinity import UNMISTAKABLE, is_uuid_or_ulid
-from mirrorproxy.replay.learned import Learned
-from mirrorproxy.replay.reference import COOKIE, HEADER
 from mirrorproxy.shot import Shot
 
 MAX_TOLD: Final = 1_000

@@ -12,8 +12,7 @@ from collections.abc import Set
 from typing import Final
 from urllib.parse import unquote_plus
 
-from mirrorproxy.remembered import Remembered
-from mirrorproxy.replay.affinity import (
+from mirrorproxy.correlation.affinity import (
     NO_KEYS,
     UNMISTAKABLE,
     Keys,
@@ -23,10 +22,11 @@ from mirrorproxy.replay.affinity import (
     names,
     used_keys,
 )
-from mirrorproxy.replay.learned import TOKEN, token_of
-from mirrorproxy.replay.links import pairs_of, parts_of, segments_of
-from mirrorproxy.replay.markup import spots_of
-from mirrorproxy.replay.reference import (
+from mirrorproxy.correlation.carried_json import JsonReferences
+from mirrorproxy.correlation.learned import TOKEN, token_of
+from mirrorproxy.correlation.links import pairs_of, parts_of, segments_of
+from mirrorproxy.correlation.markup import spots_of
+from mirrorproxy.correlation.reference import (
     BODY,
     COOKIE,
     HEADER,
@@ -40,7 +40,7 @@ from mirrorproxy.replay.reference import (
     in_query,
     in_tag,
 )
-from mirrorproxy.replay.references_json import JsonReferences
+from mirrorproxy.remembered import Remembered
 from mirrorproxy.rules.bodies import is_json
 from mirrorproxy.rules.coding import CannotRewriteError, media_type, plain_body
 from mirrorproxy.rules.declared import Uses

@@ -59,7 +59,7 @@ chaos: $(VENV)/.dev-installed
 	@$(BIN)/python tests/aws/chaos.py $(MINUTES)
 
 fuzz: $(VENV)/.fuzz-installed
-	@$(BIN)/python tests/fuzz/run.py $(FUZZ_SECONDS)
+	@$(BIN)/python tests/fuzz/fuzzing.py $(FUZZ_SECONDS)
 
 bench: $(COMPILED)/.built .cache/mitmproxy/.installed
 	@PYTHONSAFEPATH=1 PYTHONPATH=$(abspath $(COMPILED)):$(abspath benchmarks) $(BIN)/python benchmarks/run.py $(BENCHFLAGS)

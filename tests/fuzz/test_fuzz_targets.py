@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from run import NAMES
+from fuzzing import NAMES
 from targets import TARGETS
 
 from mirrorproxy.capture.seal import Sealer, SealKey, SealPolicy

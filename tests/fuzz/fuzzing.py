@@ -1,6 +1,6 @@
 """Fuzzes the targets with atheris, for some seconds each, from the committed corpus.
 
-    python tests/fuzz/run.py SECONDS [TARGET ...]
+    python tests/fuzz/fuzzing.py SECONDS [TARGET ...]
 
 Each target runs in a process of its own. What breaks one is kept in
 .cache/fuzz/<target>/, and the run fails: make a test of it.
@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
     seconds = max(1, int(arguments[0]) // len(names))
     failed = []
     for name in names:
-        command = [sys.executable, str(HERE / "run.py"), "--one", name, str(seconds)]
+        command = [sys.executable, str(HERE / "fuzzing.py"), "--one", name, str(seconds)]
         done = subprocess.run(
             command, check=False, timeout=seconds + 120, capture_output=True, text=True
         )

@@ -43,6 +43,8 @@ class Application(ThreadingHTTPServer):
     """An application that remembers what came. answer: what it says to a request."""
 
     daemon_threads = True
+    # socketserver's 5 drop the SYNs of those who connect at once: a second's wait nobody caused.
+    request_queue_size = 512
 
     def __init__(self, answer: Callable[[Received], Answer] = lambda _request: Answer()) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

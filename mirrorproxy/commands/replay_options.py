@@ -123,7 +123,13 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         help="send up to N reads of each kind twice, to tell what always differs (0)",
     )
     add("--out", metavar="DIR", help="write outcomes.jsonl and ledger.json here")
-    add("--explain", action="append", default=[], metavar="ID", help="say what was replaced in it")
+    add(
+        "--explain",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="say what this replay put into that exchange, and from where",
+    )
     add("--json", action="store_true", help="print the ledger as one JSON object")
     add(
         "--fail-on",

@@ -42,9 +42,8 @@ _MAX_LINE_BYTES = 1 << 20
 DESCRIPTION = """\
 Add up what the workers of a replay left behind: the sums of their ledgers, whether they
 balance, which shots were sent more than once, and in what the answers differ from
-production's. Each OUT is what one worker was given as
---out, or a file with its ledger alone. A worker that was killed left outcomes and no ledger:
-what it sent is counted from these.
+production's. Each OUT is what one worker was given as --out, or a file with its ledger alone.
+A worker that was killed left outcomes and no ledger: what it sent is counted from these.
 """
 
 EPILOG = """\

@@ -134,7 +134,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         known = f"did you mean {near[0]}?" if near else f"known: {', '.join(COMMANDS)}"
         parser.error(f"{name!r} is no command; {known}")
-    args = parser.parse_args(arguments)
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        # Said by the command's own parser, as its help is what helps.
+        Parser(prog=parser.prog if command is None else f"{parser.prog} {name}").error(
+            f"unrecognized arguments: {' '.join(unknown)}"
+        )
     args.command = command
     return args
 

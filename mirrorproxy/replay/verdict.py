@@ -23,6 +23,7 @@ NEVER = "never"
 
 _COUNTS: Mapping[str, Callable[[Ledger], int]] = {
     "failed": lambda ledger: ledger.failed.total(),
+    "skipped": lambda ledger: ledger.skipped.total(),
     "shed": lambda ledger: ledger.shed.total(),
     "unsent": lambda ledger: ledger.unsent,
     "3xx": lambda ledger: ledger.status_classes().get("3xx", 0),
@@ -32,7 +33,7 @@ _COUNTS: Mapping[str, Callable[[Ledger], int]] = {
     "changed": lambda ledger: ledger.changed,
     "findings": lambda ledger: ledger.findings,
 }
-"""What a limit can be set on. ``differing``: answers with another status than production's;
+"""What a limit can be set on. ``skipped``: exchanges that became no shots. ``differing``: answers with another status than production's;
 ``changed``: with another head or body; ``findings``: lines that the comparison has."""
 
 COMPARED = frozenset(("changed", "findings"))
@@ -44,7 +45,7 @@ _CONDITION = re.compile(r"([a-z0-9]+)(?:\s*>\s*([0-9]+(?:\.[0-9]+)?)(%?))?")
 class Limit(NamedTuple):
     """One condition of ``--fail-on``: more than this many of something.
 
-    percent: whether limit is a share of the planned shots.
+    percent: whether limit is a share of the planned shots; of the exchanges for ``skipped``.
     """
 
     what: str
@@ -55,7 +56,8 @@ class Limit(NamedTuple):
         """Tell whether the ledger shows more than the limit allows."""
         count = _COUNTS[self.what](ledger)
         if self.is_percent:
-            return count * 100 > self.limit * ledger.planned
+            whole = ledger.read if self.what == "skipped" else ledger.planned
+            return count * 100 > self.limit * whole
         return count > self.limit
 
     def __str__(self) -> str:

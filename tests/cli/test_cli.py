@@ -135,7 +135,7 @@ def test_unknown_words_are_status_2(install, capsys, arguments):
         ),
         pytest.param(
             ["demo", "--fly"],
-            "mirrorproxy: unrecognized arguments: --fly; see mirrorproxy --help\n",
+            "mirrorproxy: unrecognized arguments: --fly; see mirrorproxy demo --help\n",
             id="unknown option",
         ),
     ],

@@ -79,6 +79,8 @@ def test_the_sums(change, balanced):
         pytest.param({}, "failed, 4xx > 10%", 3, id="several, with spaces"),
         pytest.param({"answered": 19, "shed": {"max_lag": 1}}, "failed", 0, id="shed is allowed"),
         pytest.param({"answered": 19, "shed": {"max_lag": 1}}, "shed", 3, id="shed is not"),
+        pytest.param({}, "skipped>9%", 0, id="8.3% of the exchanges were skipped"),
+        pytest.param({}, "skipped>8%", 3, id="more than 8%"),
         pytest.param({"differing": 3}, "differing>2", 3, id="another status than production's"),
     ],
 )

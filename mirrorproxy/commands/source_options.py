@@ -37,8 +37,8 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         "source",
         nargs="+",
         metavar="SOURCE",
-        help="a directory, files, - for standard input, s3://BUCKET/PREFIX or sqs://QUEUE; captures, "
-        "access logs, HAR and GoReplay's files are told apart by what they hold",
+        help="a directory, files, - for standard input, s3://BUCKET/PREFIX or sqs://QUEUE; "
+        "captures, access logs, HAR and GoReplay's files are told apart by what they hold",
     )
     add("--bodies", metavar="DIR", help="where large bodies lie, when - does not say it")
     which = parser.add_argument_group("what is read")

@@ -33,8 +33,9 @@ _COUNTS: Mapping[str, Callable[[Ledger], int]] = {
     "changed": lambda ledger: ledger.changed,
     "findings": lambda ledger: ledger.findings,
 }
-"""What a limit can be set on. ``skipped``: exchanges that became no shots. ``differing``: answers with another status than production's;
-``changed``: with another head or body; ``findings``: lines that the comparison has."""
+"""What a limit can be set on. ``skipped``: exchanges that became no shots; ``differing``: answers
+with another status than production's; ``changed``: with another head or body; ``findings``: lines
+that the comparison has."""
 
 COMPARED = frozenset(("changed", "findings"))
 """What is known only where answers are compared."""

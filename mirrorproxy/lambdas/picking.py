@@ -96,17 +96,13 @@ class Picker:
         decode = Decoder(keeps_secrets=self._rules.sends_logged_credentials)
         merge = Merge(iter([source]), InlineFeed, look_ahead=guard.check, decode=decode)
         events = _Skipping(merge, skip)
-        planner = Planner(self._rules, self._seed, self._run, speed=1.0, now_us=wall_us)
         last: list[Exchange] = []
-
-        def plan(exchange: Exchange, where: CaptureObject) -> Plan:
-            last[:] = [exchange]
-            return planner.plan(exchange, body_reader(where))
 
         try:
             is_last = False
             while not is_last:
                 ledger = Ledger()
+                plan = self._plan(last)
                 intake = Intake(events, plan, ledger, self._on_unreadable)
                 picked: list[Picked] = []
                 shots = size = 0
@@ -122,6 +118,27 @@ class Picker:
                 yield Part(picked, ledger, events.taken, is_last)
         finally:
             merge.close()
+
+    def _plan(self, last: list[Exchange]) -> Callable[[Exchange, CaptureObject], Plan]:
+        """Return what plans one part, and leaves each exchange in last.
+
+        Nothing is known in it of parts before: they may have been another call's.
+        """
+        planner = Planner(
+            self._rules,
+            self._seed,
+            self._run,
+            speed=1.0,
+            now_us=wall_us,
+            # `send` has nothing but the exchange, and must come to the same session.
+            follows_tokens=False,
+        )
+
+        def plan(exchange: Exchange, where: CaptureObject) -> Plan:
+            last[:] = [exchange]
+            return planner.plan(exchange, body_reader(where))
+
+        return plan
 
     def _is_whole(self, shots: int, size: int) -> bool:
         return is_whole(shots, size, self._max_chunk_shots, self._max_senders)

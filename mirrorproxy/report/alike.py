@@ -62,6 +62,7 @@ _MAX_TEXT: Final = 256 * 1024
 _DAY_S: Final = 86400
 _YEAR_S: Final = 366 * _DAY_S
 _FIRST_S: Final = 1e9  # September 2001
+_LAST_NS: Final = 1e19  # in the finest unit, the year 2286
 _UNITS: Final = (1, 1000, 1_000_000, 1_000_000_000)
 _SNOWFLAKE: Final = 1 << 50
 
@@ -165,7 +166,8 @@ def _is_mixed(part: str) -> bool:
 
 def _times(production: Number, target: Number, moments: Moments) -> bool:
     """Tell whether both are times since 1970 in the same unit, each about when it was answered."""
-    return min(production, target) >= _FIRST_S and any(
+    # A number of JSON may have more digits than any float.
+    return _FIRST_S <= min(production, target) <= max(production, target) < _LAST_NS and any(
         abs(production / unit - moments[0]) < _YEAR_S and abs(target / unit - moments[1]) < _YEAR_S
         for unit in _UNITS
     )

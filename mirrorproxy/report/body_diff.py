@@ -66,7 +66,7 @@ def _form(body: bytes) -> dict[str, object]:
 def _xml(body: bytes) -> object:
     """Return an XML document as objects: attributes as @name, text as #text, repeats as lists.
 
-    Raises ValueError for one that declares entities: it might be a bomb.
+    Raises ValueError for what is none, and for one that declares entities: it might be a bomb.
     """
     reader = _Reader()
     parser = ParserCreate(namespace_separator=None)
@@ -76,7 +76,7 @@ def _xml(body: bytes) -> object:
     parser.EntityDeclHandler = reader.refuse
     try:
         parser.Parse(body, True)
-    except ExpatError as error:
+    except (ExpatError, LookupError) as error:  # LookupError: an encoding that nobody knows
         raise ValueError("not XML") from error
     return reader.root
 

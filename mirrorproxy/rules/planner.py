@@ -24,7 +24,8 @@ class Planner:
     seed, run: see `plan.plan`. speed: the replay's pace, infinity for as fast as
     it goes. now_us: the wall clock. delay_us: how much later than it was captured
     everything is sent, None where the pace says it. offered: filled as plans are made, None
-    where nothing is learned from answers.
+    where nothing is learned from answers. follows_tokens: False if each exchange is a session
+    by itself alone, whatever was planned before, as `plan` has it.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Planner:
         now_us: Callable[[], int],
         delay_us: int | None = None,
         offered: Offered | None = None,
+        follows_tokens: bool = True,
     ) -> None:
         self._rules = rules
         self._seed = seed
@@ -45,7 +47,7 @@ class Planner:
         self._delay_us = delay_us
         self._offered = offered
         self._rates = RuleRates.of(rules)
-        self._lineage = Lineage() if rules.follows_tokens else None
+        self._lineage = Lineage() if follows_tokens and rules.follows_tokens else None
 
     def plan(self, exchange: Exchange, read_body: ReadBody | None = None) -> Plan:
         """Return the shots for an exchange; those that pass a rule's rate are marked as shed.

@@ -35,6 +35,9 @@ MAX_WAITING_BYTES = 16 * 1024 * 1024
 MAX_WAIT_US = 25_000_000
 """In captured time: within what `merge` puts in order, so that none comes behind its turn."""
 
+MAX_INTERIM = 16
+"""Interim answers before one that counts; each costs a look at all that follows it."""
+
 _OUR_ID = re.compile(r"[0-9a-f]{32}")
 _MAX_TRAILERS = 65536
 _NO_TIME = "a time that is not from 1970 to 9999"
@@ -169,7 +172,7 @@ def _request(head: RequestHead, rest: bytes) -> Request:
 
 
 def _response(message: bytes, *, to_head: bool) -> Response:
-    while True:
+    for _ in range(MAX_INTERIM + 1):
         head: ResponseHead | None = parse_response(message, to_head=to_head)
         if head is None:
             raise MalformedRecord("a response whose head does not end")
@@ -177,6 +180,8 @@ def _response(message: bytes, *, to_head: bool) -> Response:
         # An interim answer, such as 100: the one that counts follows.
         if head.status >= 200 or head.status == 101 or not message:
             break
+    else:
+        raise MalformedRecord(f"a response after more than {MAX_INTERIM} interim ones")
     body, size, trailers, is_cut = _body(head.framing, message, 502)
     text, encoding = encode_body(body)
     return Response(

@@ -53,6 +53,7 @@ _MESSAGE_KEYS = (
     "body", "body_encoding", "body_bytes", "truncated", "omitted", "trailers",
 )  # fmt: skip
 _REDACTED = re.compile(r"[\[<(*\s]*(?:[\w .-]{0,40}\b)?redacted\b[\])>*\s]*", re.IGNORECASE)
+_MAX_REDACTED = 100  # what is longer is a value, and long to look at
 _ABSOLUTE = re.compile(r"([A-Za-z]+)://([^/?#\s\x00-\x20\x7f]+)([^#]*)")
 _LOCAL = re.compile(
     r"(?:data|blob|about|file|filesystem|javascript|chrome(?:-[a-z]+)?|moz-[a-z]+|[a-z]+-extension):",
@@ -205,7 +206,7 @@ def _request_headers(asked: Fields, authority: str) -> tuple[HeaderList, list[Cr
     headers: HeaderList = []
     credentials: list[Credential] = []
     for name, value in end_to_end(_headers(asked)):
-        if not _REDACTED.fullmatch(value):
+        if len(value) > _MAX_REDACTED or not _REDACTED.fullmatch(value):
             headers.append((name, value))
         elif is_secret_name(name):
             credential = redacted(name, "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -20,6 +21,10 @@ from mirrorproxy.record import BodyEncoding, HeaderList
 Fields = Mapping[str, object]
 
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([A-Za-z0-9._-]{1,40})", re.IGNORECASE)
+
+
+# Python has them among its encodings; the time that they take grows with the square of a text.
+_NO_CHARSETS = frozenset(("punycode", "idna"))
 
 
 class HarBody(NamedTuple):
@@ -100,6 +105,8 @@ def _of_text(text: str, content_type: str | None, length: int | None) -> HarBody
     if not text.isascii() and length is not None and length != len(data):
         for name in (charset[1] if charset else "", "latin-1"):
             try:
+                if codecs.lookup(name).name in _NO_CHARSETS:
+                    continue
                 other = text.encode(name)
             except (LookupError, ValueError):
                 continue

@@ -261,6 +261,15 @@ def test_a_response_that_is_none_leaves_its_request():
     assert [part.request.target for part in found if isinstance(part, Exchange)] == ["/x"]
 
 
+def test_interim_answers_are_stepped_over_but_not_for_ever():
+    """Each is cut off from all that follows: millions of them would take days."""
+    interim = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    assert one(record(1, GET) + record(2, interim * 16 + OK)).response.status == 200
+    found, damage = read_all(record(1, GET) + record(2, interim * 17 + OK))
+    assert found.response is None
+    assert damage.reason == "a response after more than 16 interim ones"
+
+
 def test_the_end_within_a_record():
     """As of a file that is still written."""
     damage, whole = read_all(record(1, GET) + record(1, GET, OLD_ID)[:-20])

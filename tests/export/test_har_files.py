@@ -260,6 +260,24 @@ def test_the_length_tells_the_charset(length, body):
     assert body_of(found.request) == body
 
 
+@pytest.mark.parametrize(
+    ("charset", "length"), [("punycode", "7"), ("PunyCode", "7"), ("idna", "11")]
+)
+def test_what_is_no_charset_of_texts_is_none(charset, length):
+    """Python would take hours to make Punycode of a long text."""
+    kind = f"text/plain; charset={charset}"
+    lines = headers(("Content-Type", kind), ("Content-Length", length))
+    found = one(request__headers=lines, request__postData={"text": "k\u00e4se"})
+    assert body_of(found.request) == "k\u00e4se".encode()
+
+
+def test_a_long_value_was_not_redacted():
+    """Nor is it looked at for long."""
+    lines = headers(("Host", "h"), ("Cookie", "[" + " " * 1_000_000 + "redacted]"))
+    cookie = one(request__headers=lines).request.headers[1][1]
+    assert parse_mark(cookie) is None
+
+
 def test_a_text_has_no_content_coding_any_more():
     """Sent with the header it would be taken for what it is not."""
     lines = headers(("Host", "h"), ("Content-Encoding", "gzip"), ("Content-Length", "40"))

@@ -169,6 +169,27 @@ def test_what_is_nested_deeply_ends():
             id="entities are not expanded",
         ),
         pytest.param(
+            "text/xml",
+            '<?xml version="1.0" encoding="klingon"?><o/>',
+            "<o>y</o>",
+            {"body": "changed"},
+            id="an encoding that nobody knows",
+        ),
+        pytest.param(
+            "application/json",
+            '{"a":' + "1" * 400 + "}",
+            '{"a":' + "2" * 310 + ".5e9}",
+            {"body": "changed"},
+            id="a number that no float holds",
+        ),
+        pytest.param(
+            "application/json",
+            '{"a":' + "1" * 400 + "}",
+            '{"a":' + "2" * 400 + "}",
+            {},
+            id="integers without end are ids",
+        ),
+        pytest.param(
             "application/x-www-form-urlencoded", "a=x&b=2", "b=2&a=y", {"$.a": "changed"}, id="form"
         ),
         pytest.param("text/plain", "one two", "one three", {"body": "changed"}, id="text"),

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import importlib
 import logging
 import os
 import resource
@@ -58,6 +57,7 @@ from mirrorproxy.clock import wall_us
 from mirrorproxy.errors import MirrorproxyError
 from mirrorproxy.http1.origin import parse_origin
 from mirrorproxy.http1.pool import Pool
+from mirrorproxy.loops import loop_factory
 from mirrorproxy.metrics import INDEX, CounterFile, Slot
 from mirrorproxy.sources.follow import LogFollower, nothing_read
 from mirrorproxy.spool.segment import SegmentWriter
@@ -277,12 +277,7 @@ def _allow_many_files() -> None:
 
 
 def _run_loop(main: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where it is installed, on plain asyncio elsewhere."""
-    try:
-        factory = importlib.import_module("uvloop").new_event_loop
-    except ImportError:
-        factory = None
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(main)
 
 

@@ -1,7 +1,7 @@
 """``mirrorproxy replay``: send a capture to another server, paced as it was recorded.
 
-Owns the putting together of a replay and what is printed of it; `replay_options`
-owns the options, `replay` the sending.
+Owns the putting together of a replay; `replay_options` owns the options,
+`replay_result` what is printed of it, `replay` the sending.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import signal
 import sys
 import time
@@ -23,46 +22,34 @@ from contextlib import (
 )
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from mirrorproxy.clock import wall_us
-from mirrorproxy.commands.decoding import Decoder, Told, body_reader
+from mirrorproxy.commands.decoding import Decoder, body_reader
 from mirrorproxy.commands.dry_run import dry_run
 from mirrorproxy.commands.replay_compare import Compared
-from mirrorproxy.commands.replay_correlation import (
-    correlation_json,
-    correlation_lines,
-    correlation_of,
-)
+from mirrorproxy.commands.replay_correlation import correlation_of
 from mirrorproxy.commands.replay_credentials import fetched_credentials
 from mirrorproxy.commands.replay_options import Settings, add_parser, settings_of
+from mirrorproxy.commands.replay_result import Result, UnreadableParts, open_outcomes, say
 from mirrorproxy.commands.replay_source import Opened, open_source
-from mirrorproxy.errors import ConfigError, MirrorproxyError
+from mirrorproxy.errors import MirrorproxyError
+from mirrorproxy.loops import loop_factory
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.record import Exchange
-from mirrorproxy.replay.correlate import Correlation
 from mirrorproxy.replay.credentials import Credentials
 from mirrorproxy.replay.guard import ProductionGuard
 from mirrorproxy.replay.intake import Intake
-from mirrorproxy.replay.ledger import Ledger, times
+from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.neighbours import Neighbours
-from mirrorproxy.replay.order import FORGOTTEN, Order
-from mirrorproxy.replay.outcomes import OutcomeFile
+from mirrorproxy.replay.order import Order
 from mirrorproxy.replay.runner import Runner
 from mirrorproxy.replay.unmapped import Unmapped
 from mirrorproxy.replay.verdict import exit_status
-from mirrorproxy.report.summary import (
-    SHOWN_UNREADABLE,
-    Details,
-    progress_line,
-    summary_lines,
-    unreadable_lines,
-)
-from mirrorproxy.report.unmapped_text import unmapped_lines
+from mirrorproxy.report.summary import progress_line
 from mirrorproxy.rules.offered import Offered
 from mirrorproxy.rules.plan import Plan, with_body
 from mirrorproxy.rules.planner import Planner
-from mirrorproxy.sources.events import CaptureObject, Unreadable
+from mirrorproxy.sources.events import CaptureObject
 from mirrorproxy.sources.feed import InlineFeed, Reader
 from mirrorproxy.sources.merge import Merge
 
@@ -88,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_of(args)
     control = _control(args, settings.run)
     ledger = Ledger()
-    unreadable = _Unreadable()
+    unreadable = UnreadableParts()
     opened = open_source(args, settings.speed, _warn)
     guard = ProductionGuard(settings.guarded, settings.logins, _warn)
     decode = Decoder(keeps_secrets=settings.rules.sends_logged_credentials)
@@ -106,10 +93,9 @@ def run(args: argparse.Namespace) -> int:
             )
             intake = Intake(opened.chosen(merge), planner, ledger, unreadable.add)
             status = dry_run(args, settings, intake, ledger, guard, _warn)
-            for line in unreadable_lines(unreadable.shown, unreadable.total):
-                _say(line, sys.stderr)
+            unreadable.say()
             return status
-        outcomes = _open_outcomes(args.out)
+        outcomes = open_outcomes(args.out)
         if outcomes is not None:
             stack.callback(outcomes.close)
         reader = Reader("source")
@@ -133,28 +119,18 @@ def run(args: argparse.Namespace) -> int:
             if correlation is None
             else lambda f, one, other: correlation.maps(f.shot, one, other),
         )
+        result = Result(ledger, unreadable, unmapped, correlation, compared)
         started_s = time.monotonic()
-        error = _replay(
-            settings,
-            intake,
-            ledger,
-            guard,
-            report,
-            unreadable.add,
-            control,
-            opened,
-            correlation,
-            compared,
-        )
+        error = _replay(settings, intake, result, guard, report, control, opened)
         seconds = time.monotonic() - started_s
     if error is not None and not ledger.sent:
         raise error
     compared.judge()
-    _print_result(args, ledger, unreadable, unmapped, seconds, correlation, compared)
+    result.show(seconds, as_json=args.json)
     if error is not None:
         raise error
     if args.out is not None:
-        _write_ledger(Path(args.out), _shown(ledger, unmapped, correlation, compared), compared)
+        result.write(Path(args.out))
     if outcomes is not None and outcomes.error is not None:
         raise MirrorproxyError(f"{args.out}/outcomes.jsonl: {outcomes.error.strerror}")
     return exit_status(ledger, settings.fail_on)
@@ -178,16 +154,17 @@ def _planner(
 def _replay(
     settings: Settings,
     intake: Intake,
-    ledger: Ledger,
+    result: Result,
     guard: ProductionGuard,
     report: Callable[[Outcome], None] | None,
-    on_unreadable: Callable[[Unreadable], None],
     control: Control,
     opened: Opened,
-    correlation: Correlation | None,
-    compared: Compared,
 ) -> MirrorproxyError | None:
-    """Run the event loop until the replay is over; return what ended it early."""
+    """Run the event loop until the replay is over; return what ended it early.
+
+    result: what is learned, compared and counted goes there.
+    """
+    ledger, compared = result.ledger, result.compared
 
     async def replay() -> None:
         loop = asyncio.get_running_loop()
@@ -205,15 +182,15 @@ def _replay(
             order=_order(settings, ledger),
             with_body=with_body,
             report=report,
-            on_unreadable=on_unreadable,
+            on_unreadable=result.unreadable.add,
             drain_s=_DRAIN_S,
             tls=settings.tls,
             delay_s=opened.delay_s,
             credentials=credentials,
-            say=partial(_say, stream=sys.stderr),
+            say=partial(say, stream=sys.stderr),
             listener=compared.listener(),
             prober=compared.prober,
-            correlator=correlation,
+            correlator=result.correlation,
         )
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, runner.stop)
@@ -228,7 +205,7 @@ def _replay(
                 watching.cancel()
                 await asyncio.wait([watching])
 
-    with _steady_interpreter(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with _steady_interpreter(), asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
             runner.run(replay())
         except MirrorproxyError as error:
@@ -256,7 +233,7 @@ def _control(args: argparse.Namespace, run: str) -> Control:
 
     settings = control_settings(args, run)
     return lambda runner, ledger, source: controlled(
-        settings, runner, ledger, partial(_say, stream=sys.stderr), source=source
+        settings, runner, ledger, partial(say, stream=sys.stderr), source=source
     )
 
 
@@ -303,98 +280,9 @@ def _steady_interpreter() -> Iterator[None]:
         sys.setswitchinterval(interval_s)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415 - not on every machine
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
-
-
-# -- results -------------------------------------------------------------------
-
-
-class _Unreadable:
-    """The first parts that could not be read, and how many there were."""
-
-    def __init__(self) -> None:
-        self.shown: list[str] = []
-        self.total = 0
-        self._told = Told()
-
-    def add(self, event: Unreadable) -> None:
-        self.total += 1
-        if len(self.shown) < SHOWN_UNREADABLE and self._told.is_new(event):
-            self.shown.append(str(event))
-
-
-def _open_outcomes(out: str | None) -> OutcomeFile | None:
-    if out is None:
-        return None
-    try:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        return OutcomeFile(Path(out) / "outcomes.jsonl")
-    except OSError as error:
-        raise ConfigError(f"{out}: {error.strerror}", file="--out") from error
-
-
-def _write_ledger(out: Path, shown: Mapping[str, object], compared: Compared) -> None:
-    try:
-        (out / "ledger.json").write_text(json.dumps(shown, indent=1) + "\n")
-        compared.write(out)
-    except OSError as error:
-        raise MirrorproxyError(f"{out}/ledger.json: {error.strerror}") from error
-
-
-def _shown(
-    ledger: Ledger, unmapped: Unmapped, correlation: Correlation | None, compared: Compared
-) -> dict[str, object]:
-    found = {"unmapped": unmapped.to_json(), "correlation": correlation_json(correlation)}
-    return ledger.to_json() | found | compared.to_json()
-
-
-def _print_result(
-    args: argparse.Namespace,
-    ledger: Ledger,
-    unreadable: _Unreadable,
-    unmapped: Unmapped,
-    seconds: float,
-    correlation: Correlation | None,
-    compared: Compared,
-) -> None:
-    for line in unreadable_lines(unreadable.shown, unreadable.total):
-        _say(line, sys.stderr)
-    if args.json:
-        _say(json.dumps(_shown(ledger, unmapped, correlation, compared)), sys.stdout)
-        return
-    details = Details(
-        seconds=seconds,
-        late=ledger.late,
-        differing=ledger.differing,
-        cookies_removed=ledger.cookies_removed,
-        lag_by_cause={
-            cause: times(lag, 50, 99) for cause, lag in ledger.lag_by_cause.items() if lag.count
-        },
-        left_out=ledger.left_out,
-        shared={key: shots for key, shots in ledger.unordered.items() if key != FORGOTTEN},
-    )
-    for line in (
-        *summary_lines(ledger.to_json(), details),
-        *correlation_lines(correlation),
-        *unmapped_lines(unmapped.rows()),
-        *compared.lines(),
-    ):
-        _say(line, sys.stdout)
-
-
 def _tell(message: str) -> None:
-    _say(message, sys.stderr)
+    say(message, sys.stderr)
 
 
 def _warn(message: str) -> None:
-    _say(f"warning: {message}", sys.stderr)
-
-
-def _say(line: str, stream: Any) -> None:
-    print(line, file=stream)
+    say(f"warning: {message}", sys.stderr)

@@ -19,6 +19,7 @@ from mirrorproxy.commands.decoding import Decoder, body_reader
 from mirrorproxy.commands.replay_credentials import fetched_credentials
 from mirrorproxy.lambdas.chunk import ChunkError, ChunkEvent, Item
 from mirrorproxy.lambdas.spread import caught_up
+from mirrorproxy.loops import loop_factory
 from mirrorproxy.outcome import Outcome
 from mirrorproxy.record import Exchange
 from mirrorproxy.replay.guard import ProductionGuard
@@ -180,7 +181,7 @@ class Sender:
                 finally:
                     ending.cancel()
 
-        with asyncio.Runner(loop_factory=_loop_factory()) as loop:
+        with asyncio.Runner(loop_factory=loop_factory()) as loop:
             loop.run(send())
         return Sent(ledger, chunk.left(), max(late_us, 0))
 
@@ -227,15 +228,6 @@ def _limits(target: CompiledTarget) -> Limits:
         max_lag_s=limits.max_lag_s,
         backoff=target.backoff,
     )
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415 - not needed before something is sent
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 def rest_of(event: ChunkEvent, left: Sequence[Item], digest: str) -> ChunkEvent:

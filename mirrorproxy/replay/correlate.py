@@ -13,7 +13,7 @@ from typing import Final
 
 from mirrorproxy.correlation.affinity import UNMISTAKABLE, Keys, is_value
 from mirrorproxy.correlation.answered_body import Body, Step, Value, places
-from mirrorproxy.correlation.answered_values import declared_values, values_of
+from mirrorproxy.correlation.answered_values import Known, declared_values, values_of
 from mirrorproxy.correlation.carried import Carried
 from mirrorproxy.correlation.explain import Explained
 from mirrorproxy.correlation.learned import Learned, Limits, Memory
@@ -21,6 +21,7 @@ from mirrorproxy.correlation.likeness import likenesses
 from mirrorproxy.correlation.links import parts_of, segments_of
 from mirrorproxy.correlation.reference import BODY, Change, changed
 from mirrorproxy.correlation.tally import READS, REFUSED, Tally
+from mirrorproxy.http1.messages import retargeted
 from mirrorproxy.marks import PATTERN, is_sealed
 from mirrorproxy.replay.answer import Answer
 from mirrorproxy.replay.awaited import CARRIED, GIVEN, WEAK, Awaited, Coming
@@ -33,39 +34,72 @@ from mirrorproxy.shot import Shot
 _ANY: Keys = (UNMISTAKABLE,)
 _VALUE_BYTES: Final = 240
 _TOKEN_BYTES: Final = 60
+_MAX_TOLD: Final = 65_536
+"""So many bodies of which all was known are known again."""
+
 UNSENDABLE: Final = "unsendable"
 
 
 class _View:
     """What one target, or copy, has given and is about to give.
 
-    gives: whether it may ever have given anything: without that nobody waits.
+    gives: whether it may ever have given anything: without that nobody waits. told: by session
+    and path, the hash of the last body of which all was known.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.memory = Memory(limits)
         self.coming = Coming()
         self.gives = False
+        self.told: dict[tuple[str, str], int] = {}
+        self._limits = limits
+        self._expired = 0
+
+    def tell(self, place: tuple[str, str], mark: int) -> None:
+        """Take the hash of a body of which all is known."""
+        if len(self.told) >= _MAX_TOLD:
+            self.told.clear()
+        self.told[place] = mark
+
+    def is_told(self, place: tuple[str, str], mark: int) -> bool:
+        """Tell whether all of a body was known when the last was read, and is still."""
+        if self._expired != self._limits.expired:
+            # What made room is not known any more.
+            self._expired = self._limits.expired
+            self.told.clear()
+        return self.told.get(place) == mark
 
     def is_id(self, text: str) -> bool:
         """Tell whether a segment of a path is a value, not the name of a collection."""
         return is_value(text) or text in self.memory.pairs or text in self.coming.open
 
 
-class _KnownTo:
+class _KnownTo(Known):
     """What a flight's answer need not teach: it is known, or others give it before."""
 
     def __init__(self, view: _View, flight: Flight) -> None:
+        self._memory = view.memory
+        self._coming = view.coming
         self._view = view
         self._flight = flight
-        self._session = flight.shot.session
+        shot = flight.shot
+        self._session = shot.session
+        self._place = (shot.session, shot.path.partition("?")[0])
 
     def knows(self, text: str, keys: Keys, is_weak: bool) -> bool:
         """Tell whether a value is known, or will be by the time that it matters."""
-        view = self._view
-        return view.memory.knows(
-            text, keys, self._session if is_weak else None
-        ) or view.coming.is_given(self._flight, text, keys)
+        session = self._session if is_weak else None
+        return self._memory.knows(text, keys, session) or self._coming.is_given(
+            self._flight, text, keys
+        )
+
+    def is_told(self, body: str, is_list: bool) -> bool:
+        """See `Known`."""
+        return self._view.is_told(self._place, hash(body) ^ is_list)
+
+    def tell(self, body: str, is_list: bool) -> None:
+        """See `Known`."""
+        self._view.tell(self._place, hash(body) ^ is_list)
 
 
 class Correlation:
@@ -98,6 +132,8 @@ class Correlation:
         self._planned += 1
         flight.number = self._planned
         shot = flight.shot
+        flight.began_us = shot.started_us
+        flight.ended_us = flight.began_us + shot.duration_us
         declared = self._declared(shot)
         if not declared.is_on:
             return 0
@@ -113,7 +149,7 @@ class Correlation:
             self._give(flight, values, segments, view, opened)
         kept = 0
         if view.gives:
-            carried = flight.carried = Carried(shot, declared.uses)
+            carried = flight.carried = Carried(shot, declared.uses, segments)
             kept = _TOKEN_BYTES * len(carried.tokens) + len(carried.plain)
             if shot.method not in READS:
                 self._carry(flight, carried, view, opened)
@@ -225,7 +261,7 @@ class Correlation:
             return None
         flight.shot = after
         self.tally.shots += 1
-        return None if write_head(flight) else UNSENDABLE
+        return None if _write_head_of(flight, shot) else UNSENDABLE
 
     def _replaced(self, shot: Shot, carried: Carried, memory: Memory, hits: set[str]) -> Shot:
         session = shot.session
@@ -265,12 +301,17 @@ class Correlation:
         session, memory = shot.session, self._view(shot).memory
         body = Body(answer.head.headers(), answer.body)
         weak: list[tuple[Value, str]] = []
+        has_taught = True
         is_made = shot.method == "POST"
         for value in values:
             if not (is_made or value.is_weak) and memory.knows(value.text, value.keys, None):
                 continue
             text = body.at(value)
-            if text is None or (value.text.startswith("{h1:") and is_sealed(text)):
+            if text is None:
+                has_taught = False
+                continue
+            if (value.text.startswith("{h1:") and is_sealed(text)):
+                has_taught = False
                 continue
             if text == value.text and _carries(shot, text):
                 # It was only told what it had been asked with.
@@ -281,6 +322,8 @@ class Correlation:
             self._learn(memory, value, text, session, shot.exchange_id)
         if weak:
             self._learn_from_lists(memory, weak, body, shot)
+        elif has_taught:
+            flight.gives = None
 
     def _learn_from_lists(
         self, memory: Memory, weak: Sequence[tuple[Value, str]], body: Body, shot: Shot
@@ -319,7 +362,10 @@ class Correlation:
             for text in opened:
                 coming.drop(flight, text)
             flight.opened = None
-        flight.gives = None
+        if flight.gives is not None:
+            # What others counted on may not be known after all: their answers are read again.
+            self._view(flight.shot).told.clear()
+            flight.gives = None
         flight.carried = None
         self.awaited.ended(flight)
 
@@ -348,6 +394,17 @@ class Correlation:
         if view is None:
             view = self._views[name] = _View(self.limits)
         return view
+
+
+def _write_head_of(flight: Flight, before: Shot) -> bool:
+    """Write the head of a flight whose shot was another before; return whether that can be done."""
+    shot = flight.shot
+    if shot.headers is before.headers and shot.body_length == before.body_length:
+        head = retargeted(flight.head, shot.method, before.path, shot.path)
+        if head is not None:
+            flight.head = head
+            return True
+    return write_head(flight)
 
 
 def _carries(shot: Shot, text: str) -> bool:

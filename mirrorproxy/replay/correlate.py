@@ -310,7 +310,7 @@ class Correlation:
             if text is None:
                 has_taught = False
                 continue
-            if (value.text.startswith("{h1:") and is_sealed(text)):
+            if value.text.startswith("{h1:") and is_sealed(text):
                 has_taught = False
                 continue
             if text == value.text and _carries(shot, text):

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from mirrorproxy.correlation.affinity import UNMISTAKABLE, Keys, is_value
+from mirrorproxy.correlation.affinity import UNMISTAKABLE, Keys
 from mirrorproxy.correlation.answered_body import Body, Step, Value, places
-from mirrorproxy.correlation.answered_values import Known, declared_values, values_of
+from mirrorproxy.correlation.answered_values import declared_values, values_of
 from mirrorproxy.correlation.carried import Carried
 from mirrorproxy.correlation.explain import Explained
 from mirrorproxy.correlation.learned import Learned, Limits, Memory
@@ -24,8 +24,9 @@ from mirrorproxy.correlation.tally import READS, REFUSED, Tally
 from mirrorproxy.http1.messages import retargeted
 from mirrorproxy.marks import PATTERN, is_sealed
 from mirrorproxy.replay.answer import Answer
-from mirrorproxy.replay.awaited import CARRIED, GIVEN, WEAK, Awaited, Coming
+from mirrorproxy.replay.awaited import CARRIED, GIVEN, WEAK, Awaited
 from mirrorproxy.replay.flight import Flight, write_head
+from mirrorproxy.replay.given import KnownTo, View
 from mirrorproxy.rules.declared import NOT_DECLARED, Declared
 from mirrorproxy.rules.plan import SKIP_NO_CREDENTIAL
 from mirrorproxy.rules.unseal import fill_marks
@@ -34,72 +35,7 @@ from mirrorproxy.shot import Shot
 _ANY: Keys = (UNMISTAKABLE,)
 _VALUE_BYTES: Final = 240
 _TOKEN_BYTES: Final = 60
-_MAX_TOLD: Final = 65_536
-"""So many bodies of which all was known are known again."""
-
 UNSENDABLE: Final = "unsendable"
-
-
-class _View:
-    """What one target, or copy, has given and is about to give.
-
-    gives: whether it may ever have given anything: without that nobody waits. told: by session
-    and path, the hash of the last body of which all was known.
-    """
-
-    def __init__(self, limits: Limits) -> None:
-        self.memory = Memory(limits)
-        self.coming = Coming()
-        self.gives = False
-        self.told: dict[tuple[str, str], int] = {}
-        self._limits = limits
-        self._expired = 0
-
-    def tell(self, place: tuple[str, str], mark: int) -> None:
-        """Take the hash of a body of which all is known."""
-        if len(self.told) >= _MAX_TOLD:
-            self.told.clear()
-        self.told[place] = mark
-
-    def is_told(self, place: tuple[str, str], mark: int) -> bool:
-        """Tell whether all of a body was known when the last was read, and is still."""
-        if self._expired != self._limits.expired:
-            # What made room is not known any more.
-            self._expired = self._limits.expired
-            self.told.clear()
-        return self.told.get(place) == mark
-
-    def is_id(self, text: str) -> bool:
-        """Tell whether a segment of a path is a value, not the name of a collection."""
-        return is_value(text) or text in self.memory.pairs or text in self.coming.open
-
-
-class _KnownTo(Known):
-    """What a flight's answer need not teach: it is known, or others give it before."""
-
-    def __init__(self, view: _View, flight: Flight) -> None:
-        self._memory = view.memory
-        self._coming = view.coming
-        self._view = view
-        self._flight = flight
-        shot = flight.shot
-        self._session = shot.session
-        self._place = (shot.session, shot.path.partition("?")[0])
-
-    def knows(self, text: str, keys: Keys, is_weak: bool) -> bool:
-        """Tell whether a value is known, or will be by the time that it matters."""
-        session = self._session if is_weak else None
-        return self._memory.knows(text, keys, session) or self._coming.is_given(
-            self._flight, text, keys
-        )
-
-    def is_told(self, body: str, is_list: bool) -> bool:
-        """See `Known`."""
-        return self._view.is_told(self._place, hash(body) ^ is_list)
-
-    def tell(self, body: str, is_list: bool) -> None:
-        """See `Known`."""
-        self._view.tell(self._place, hash(body) ^ is_list)
 
 
 class Correlation:
@@ -122,7 +58,7 @@ class Correlation:
         self.tally = Tally()
         self.explained = explained
         self._rules = {} if rules is None else rules
-        self._views: dict[str, _View] = {}
+        self._views: dict[str, View] = {}
         self._planned = 0
 
     # -- before it is sent --------------------------------------------------------
@@ -139,7 +75,7 @@ class Correlation:
             return 0
         view = self._view(shot)
         segments = segments_of(shot.path)
-        values = self._values(shot, segments, _KnownTo(view, flight), declared)
+        values = self._values(shot, segments, KnownTo(view, flight), declared)
         opened: list[str] = []
         if values:
             view.gives = True
@@ -158,7 +94,7 @@ class Correlation:
         return kept + _VALUE_BYTES * (len(values) + len(opened))
 
     def _values(
-        self, shot: Shot, segments: list[str], known: _KnownTo, declared: Declared
+        self, shot: Shot, segments: list[str], known: KnownTo, declared: Declared
     ) -> list[Value]:
         """Return the values of production's answer that are worth learning."""
         recorded = shot.recorded
@@ -178,7 +114,7 @@ class Correlation:
         flight: Flight,
         values: Sequence[Value],
         segments: list[str],
-        view: _View,
+        view: View,
         opened: list[str],
     ) -> None:
         """Tell others of what the answer to a flight gives."""
@@ -194,7 +130,7 @@ class Correlation:
             if view.coming.add(flight, text, value.keys, kind):
                 opened.append(text)
 
-    def _carry(self, flight: Flight, carried: Carried, view: _View, opened: list[str]) -> None:
+    def _carry(self, flight: Flight, carried: Carried, view: View, opened: list[str]) -> None:
         """Tell others of what a write carries."""
         coming = view.coming
         texts = [(one.text, one.keys) for one in parts_of(flight.shot.path) if view.is_id(one.text)]
@@ -388,11 +324,11 @@ class Correlation:
         rules = self._rules
         return rules.get(shot.rule, NOT_DECLARED) if rules else NOT_DECLARED
 
-    def _view(self, shot: Shot) -> _View:
+    def _view(self, shot: Shot) -> View:
         name = f"{shot.target}\0{shot.copy}" if shot.copy else shot.target
         view = self._views.get(name)
         if view is None:
-            view = self._views[name] = _View(self.limits)
+            view = self._views[name] = View(self.limits)
         return view
 
 

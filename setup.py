@@ -81,6 +81,7 @@ HOT = (
     "mirrorproxy/replay/departures.py",
     "mirrorproxy/replay/engine.py",
     "mirrorproxy/replay/flight.py",
+    "mirrorproxy/replay/given.py",
     "mirrorproxy/replay/guard.py",
     "mirrorproxy/replay/held.py",
     "mirrorproxy/replay/histogram.py",

@@ -7,7 +7,7 @@ most values are passed over by their names alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from mirrorproxy.codec import MalformedRecord, body_of
 from mirrorproxy.correlation.affinity import (
@@ -54,11 +54,21 @@ _TELLING = ("token", "csrf", "xsrf", "session", "auth")
 _ANY: Keys = (UNMISTAKABLE,)
 
 
-class Known(Protocol):
-    """Tells what needs no learning; see `values_of`."""
+class Known:
+    """Tells what needs no learning; see `values_of`. As it stands it knows nothing."""
+
+    # A class of its own and no protocol: it is asked for every id, and compiled that costs less.
 
     def knows(self, text: str, keys: Keys, is_weak: bool) -> bool:
         """Tell whether a value is known by one of these keys, as well as it could be."""
+        return False
+
+    def is_told(self, body: str, is_list: bool) -> bool:
+        """Tell whether the same body was read before, and all that it held was known."""
+        return False
+
+    def tell(self, body: str, is_list: bool) -> None:
+        """Take that all that a body holds is known."""
 
 
 def values_of(
@@ -107,6 +117,26 @@ def _of_body(
     known: Known | None,
 ) -> str:
     """Add the values of a body; return the id of what it tells of, "" if it has none."""
+    text_body = response.body or ""
+    is_list = method == "GET" and not is_value(segments[-1])
+    # Answers that are asked for again and again are read once.
+    if known is not None and known.is_told(text_body, is_list):
+        return ""
+    count = len(found)
+    made = _of_read_body(found, response, method, segments, is_list, known)
+    if known is not None and len(found) == count:
+        known.tell(text_body, is_list)
+    return made
+
+
+def _of_read_body(
+    found: list[Value],
+    response: Response,
+    method: str,
+    segments: list[str],
+    is_list: bool,
+    known: Known | None,
+) -> str:
     body: str | bytes | None = response.body
     if response.body_encoding == "base64":
         try:
@@ -117,13 +147,12 @@ def _of_body(
     about = collection(segments)
     document = answer.document
     if isinstance(document, (dict, list)):
-        is_list = method == "GET" and not is_value(segments[-1])
         is_made = method == "POST" and response.status == _CREATED
         walk = _Walk(found, segments, is_list, is_made, known)
         if isinstance(document, list):
-            walk.items(document, (), about, False)
+            walk.items(document, about, False)
             return ""
-        walk.members(document, (), about, False)
+        walk.members(document, about, False)
         made = document.get("id")
         return str(made) if isinstance(made, (str, int)) else ""
     if answer.fields:
@@ -225,16 +254,13 @@ class _Walk:
         self._known = known
         self._news = 0
         self._ids: dict[str, bool] = _ids
+        # The way to where the walk is: made a tuple for what is found alone.
+        self._way: list[Step] = []
 
-    def members(
-        self,
-        node: dict[str, object],
-        steps: tuple[Step, ...],
-        container: Name | None,
-        is_weak: bool,
-    ) -> None:
+    def members(self, node: dict[str, object], container: Name | None, is_weak: bool) -> None:
         """Find those of an object which is in, or about, a container."""
-        if len(steps) > MAX_DEPTH or len(self._found) >= MAX_VALUES:
+        way = self._way
+        if len(way) > MAX_DEPTH or len(self._found) >= MAX_VALUES:
             return
         ids = self._ids
         for name, child in node.items():
@@ -244,32 +270,35 @@ class _Walk:
                 length = len(text)
                 if length >= MIN_OPAQUE:
                     if " " not in text or "{h1:" in text:
-                        self._string(names[name], name, text, steps, container, is_weak)
+                        self._string(names[name], name, text, container, is_weak)
                 elif length and (ids[name] or text[0] == "/"):
-                    self._string(names[name], name, text, steps, container, is_weak)
+                    self._string(names[name], name, text, container, is_weak)
             elif kind is int:
                 if ids[name]:
                     field = names[name]
                     text = str(child)
                     keys = field.keys if field.subject else self._keys(container, text)
                     if keys and self._is_worth_it(text, keys, is_weak):
-                        self._found.append(Value(JSON, (*steps, name), keys, text, is_weak))
+                        self._found.append(Value(JSON, (*way, name), keys, text, is_weak))
             elif kind is dict:
                 if child:
                     field = names[name]
                     inner = container if field.is_envelope else field
                     inside = cast("dict[str, object]", child)
-                    self.members(inside, (*steps, name), inner, is_weak)
+                    way.append(name)
+                    self.members(inside, inner, is_weak)
+                    way.pop()
             elif kind is list and child:
                 field = names[name]
-                inner = container if self._is_envelope(field, steps) else field
-                self.items(cast("list[object]", child), (*steps, name), inner, is_weak)
+                inner = container if self._is_envelope(field) else field
+                way.append(name)
+                self.items(cast("list[object]", child), inner, is_weak)
+                way.pop()
 
-    def items(
-        self, node: list[object], steps: tuple[Step, ...], container: Name | None, is_weak: bool
-    ) -> None:
+    def items(self, node: list[object], container: Name | None, is_weak: bool) -> None:
         """Find those of an array."""
-        if len(steps) > MAX_DEPTH or len(self._found) >= MAX_VALUES:
+        way = self._way
+        if len(way) > MAX_DEPTH or len(self._found) >= MAX_VALUES:
             return
         count = len(node)
         # What was made just now stands in the order that was asked for.
@@ -277,13 +306,17 @@ class _Walk:
         for index, child in enumerate(node):
             if isinstance(child, dict):
                 start, news = len(self._found), self._news
-                self.members(child, (*steps, (index, count)), container, weak)
+                way.append((index, count))
+                self.members(child, container, weak)
+                way.pop()
                 if weak and news == self._news:
                     del self._found[start:]
             elif isinstance(child, list):
-                self.items(child, (*steps, (index, count)), container, weak)
+                way.append((index, count))
+                self.items(child, container, weak)
+                way.pop()
             elif container is not None and container.is_id:
-                place: tuple[Step, ...] = (*steps, (index, count))
+                place: tuple[Step, ...] = (*way, (index, count))
                 self._news += 1
                 if isinstance(child, str):
                     _add(self._found, JSON, place, child, container.keys, is_weak=weak)
@@ -298,16 +331,15 @@ class _Walk:
         # What is known tells whether an item is the same one: see `correlate`.
         return is_weak
 
-    def _is_envelope(self, field: Name, steps: tuple[Step, ...]) -> bool:
+    def _is_envelope(self, field: Name) -> bool:
         # `items` of a collection are what the path says; those of one order are order items.
-        return field.is_envelope or (self._is_list and not steps and field.subject == "item")
+        return field.is_envelope or (self._is_list and not self._way and field.subject == "item")
 
     def _string(
         self,
         field: Name,
         name: str,
         text: str,
-        steps: tuple[Step, ...],
         container: Name | None,
         is_weak: bool,
     ) -> None:
@@ -315,14 +347,14 @@ class _Walk:
             return
         if text[0] in "/h" and is_link(text):
             self._news += 1
-            _add_link(self._found, JSON, (*steps, name), text, is_weak=is_weak)
+            _add_link(self._found, JSON, (*self._way, name), text, is_weak=is_weak)
             return
         keys = NO_KEYS
         if field.is_id:
             keys = field.keys if field.subject else self._keys(container, text)
         if not self._is_worth_it(text, keys or _ANY, is_weak):
             return
-        _add(self._found, JSON, (*steps, name), text, keys, is_weak=is_weak)
+        _add(self._found, JSON, (*self._way, name), text, keys, is_weak=is_weak)
 
     def _keys(self, container: Name | None, text: str) -> Keys:
         """Return the keys of a bare id; what the path calls the thing that has it is one, too."""

@@ -89,10 +89,10 @@ class Carried:
 
     uses: what its rule says. tokens: of all that may be replaced: what is in none of them is
     nowhere. plain: the body that is looked into, without its coding, b"" for none.
-    segments: of the path, decoded.
+    segments: of the path, decoded; taken apart here if they are not given.
     """
 
-    def __init__(self, shot: Shot, uses: Uses) -> None:
+    def __init__(self, shot: Shot, uses: Uses, segments: list[str] | None = None) -> None:
         self.shot = shot
         self._uses = uses
         self._media = ""
@@ -117,7 +117,7 @@ class Carried:
             text = self.plain.decode("latin-1")
             tokens += TOKEN.findall(unquote_plus(text) if "%" in text else text)
         self.tokens = tokens
-        self.segments = segments_of(path)
+        self.segments = segments_of(path) if segments is None else segments
 
     def references(self, hits: set[str]) -> list[Reference]:
         """Return the values that something could be known by; others may be among them.

@@ -100,8 +100,10 @@ def changed(shot: Shot, changes: Sequence[Change], plain: bytes) -> Shot:
     """
     path, headers = shot.path, shot.headers
     in_body: list[Change] = []
-    # From the end on, so that places before stay what they are.
-    for change in sorted(changes, key=lambda one: one.reference.start, reverse=True):
+    if len(changes) > 1:
+        # From the end on, so that places before stay what they are.
+        changes = sorted(changes, key=lambda one: one.reference.start, reverse=True)
+    for change in changes:
         reference = change.reference
         if reference.part in (PATH, QUERY):
             path = path[: reference.start] + change.written + path[reference.end :]

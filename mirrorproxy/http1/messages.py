@@ -40,6 +40,17 @@ def serialize_request(
     return b"%b%bContent-Length: %d\r\n\r\n" % (start, block, body_length)
 
 
+def retargeted(head: bytes, method: str, target: str, other: str) -> bytes | None:
+    """Return a head of `serialize_request` with another target, None if it is to be written anew.
+
+    method, target: of that head.
+    """
+    if not _is_visible(other):
+        return None
+    start = len(method) + 1
+    return b"%b%b%b" % (head[:start], other.encode(), head[start + len(target) :])
+
+
 class _UnusualHeaderError(ValueError):
     """A header that takes others out, or that is too long to be remembered."""
 

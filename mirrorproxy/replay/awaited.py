@@ -100,8 +100,9 @@ class Coming:
         for one in known:
             if one.kind == CARRIED or not _is_any_in(keys, one.keys):
                 continue
-            is_for_it = one.kind == GIVEN or one.flight.shot.session == flight.shot.session
-            if is_for_it and _had_ended(one.flight, flight):
+            if not _had_ended(one.flight, flight):
+                continue
+            if one.kind == GIVEN or one.flight.shot.session == flight.shot.session:
                 return True
         return False
 
@@ -129,9 +130,9 @@ def _is_any_in(keys: Keys, others: Keys) -> bool:
 def _had_ended(giver: Flight, flight: Flight) -> bool:
     if giver.number >= flight.number:
         return False
-    other, shot = giver.shot, flight.shot
-    skew_us = 0 if other.machine == shot.machine else SKEW_US
-    return other.started_us + other.duration_us <= shot.started_us + skew_us
+    late_us = giver.ended_us - flight.began_us
+    # Whether they are of one machine is only asked where it tells.
+    return late_us <= 0 or (late_us <= SKEW_US and giver.shot.machine != flight.shot.machine)
 
 
 class Awaited:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from mirrorproxy.correlation.affinity import UNMISTAKABLE, Keys, is_value
+from mirrorproxy.correlation.affinity import UNMISTAKABLE, Keys
 from mirrorproxy.correlation.answered_body import Body, Step, Value, places
 from mirrorproxy.correlation.answered_values import declared_values, values_of
 from mirrorproxy.correlation.carried import Carried
@@ -21,10 +21,12 @@ from mirrorproxy.correlation.likeness import likenesses
 from mirrorproxy.correlation.links import parts_of, segments_of
 from mirrorproxy.correlation.reference import BODY, Change, changed
 from mirrorproxy.correlation.tally import READS, REFUSED, Tally
+from mirrorproxy.http1.messages import retargeted
 from mirrorproxy.marks import PATTERN, is_sealed
 from mirrorproxy.replay.answer import Answer
-from mirrorproxy.replay.awaited import CARRIED, GIVEN, WEAK, Awaited, Coming
+from mirrorproxy.replay.awaited import CARRIED, GIVEN, WEAK, Awaited
 from mirrorproxy.replay.flight import Flight, write_head
+from mirrorproxy.replay.given import KnownTo, View
 from mirrorproxy.rules.declared import NOT_DECLARED, Declared
 from mirrorproxy.rules.plan import SKIP_NO_CREDENTIAL
 from mirrorproxy.rules.unseal import fill_marks
@@ -34,38 +36,6 @@ _ANY: Keys = (UNMISTAKABLE,)
 _VALUE_BYTES: Final = 240
 _TOKEN_BYTES: Final = 60
 UNSENDABLE: Final = "unsendable"
-
-
-class _View:
-    """What one target, or copy, has given and is about to give.
-
-    gives: whether it may ever have given anything: without that nobody waits.
-    """
-
-    def __init__(self, limits: Limits) -> None:
-        self.memory = Memory(limits)
-        self.coming = Coming()
-        self.gives = False
-
-    def is_id(self, text: str) -> bool:
-        """Tell whether a segment of a path is a value, not the name of a collection."""
-        return is_value(text) or text in self.memory.pairs or text in self.coming.open
-
-
-class _KnownTo:
-    """What a flight's answer need not teach: it is known, or others give it before."""
-
-    def __init__(self, view: _View, flight: Flight) -> None:
-        self._view = view
-        self._flight = flight
-        self._session = flight.shot.session
-
-    def knows(self, text: str, keys: Keys, is_weak: bool) -> bool:
-        """Tell whether a value is known, or will be by the time that it matters."""
-        view = self._view
-        return view.memory.knows(
-            text, keys, self._session if is_weak else None
-        ) or view.coming.is_given(self._flight, text, keys)
 
 
 class Correlation:
@@ -88,7 +58,7 @@ class Correlation:
         self.tally = Tally()
         self.explained = explained
         self._rules = {} if rules is None else rules
-        self._views: dict[str, _View] = {}
+        self._views: dict[str, View] = {}
         self._planned = 0
 
     # -- before it is sent --------------------------------------------------------
@@ -98,12 +68,14 @@ class Correlation:
         self._planned += 1
         flight.number = self._planned
         shot = flight.shot
+        flight.began_us = shot.started_us
+        flight.ended_us = flight.began_us + shot.duration_us
         declared = self._declared(shot)
         if not declared.is_on:
             return 0
         view = self._view(shot)
         segments = segments_of(shot.path)
-        values = self._values(shot, segments, _KnownTo(view, flight), declared)
+        values = self._values(shot, segments, KnownTo(view, flight), declared)
         opened: list[str] = []
         if values:
             view.gives = True
@@ -113,7 +85,7 @@ class Correlation:
             self._give(flight, values, segments, view, opened)
         kept = 0
         if view.gives:
-            carried = flight.carried = Carried(shot, declared.uses)
+            carried = flight.carried = Carried(shot, declared.uses, segments)
             kept = _TOKEN_BYTES * len(carried.tokens) + len(carried.plain)
             if shot.method not in READS:
                 self._carry(flight, carried, view, opened)
@@ -122,7 +94,7 @@ class Correlation:
         return kept + _VALUE_BYTES * (len(values) + len(opened))
 
     def _values(
-        self, shot: Shot, segments: list[str], known: _KnownTo, declared: Declared
+        self, shot: Shot, segments: list[str], known: KnownTo, declared: Declared
     ) -> list[Value]:
         """Return the values of production's answer that are worth learning."""
         recorded = shot.recorded
@@ -142,7 +114,7 @@ class Correlation:
         flight: Flight,
         values: Sequence[Value],
         segments: list[str],
-        view: _View,
+        view: View,
         opened: list[str],
     ) -> None:
         """Tell others of what the answer to a flight gives."""
@@ -158,7 +130,7 @@ class Correlation:
             if view.coming.add(flight, text, value.keys, kind):
                 opened.append(text)
 
-    def _carry(self, flight: Flight, carried: Carried, view: _View, opened: list[str]) -> None:
+    def _carry(self, flight: Flight, carried: Carried, view: View, opened: list[str]) -> None:
         """Tell others of what a write carries."""
         coming = view.coming
         texts = [(one.text, one.keys) for one in parts_of(flight.shot.path) if view.is_id(one.text)]
@@ -225,7 +197,7 @@ class Correlation:
             return None
         flight.shot = after
         self.tally.shots += 1
-        return None if write_head(flight) else UNSENDABLE
+        return None if _write_head_of(flight, shot) else UNSENDABLE
 
     def _replaced(self, shot: Shot, carried: Carried, memory: Memory, hits: set[str]) -> Shot:
         session = shot.session
@@ -265,12 +237,17 @@ class Correlation:
         session, memory = shot.session, self._view(shot).memory
         body = Body(answer.head.headers(), answer.body)
         weak: list[tuple[Value, str]] = []
+        has_taught = True
         is_made = shot.method == "POST"
         for value in values:
             if not (is_made or value.is_weak) and memory.knows(value.text, value.keys, None):
                 continue
             text = body.at(value)
-            if text is None or (value.text.startswith("{h1:") and is_sealed(text)):
+            if text is None:
+                has_taught = False
+                continue
+            if value.text.startswith("{h1:") and is_sealed(text):
+                has_taught = False
                 continue
             if text == value.text and _carries(shot, text):
                 # It was only told what it had been asked with.
@@ -281,6 +258,8 @@ class Correlation:
             self._learn(memory, value, text, session, shot.exchange_id)
         if weak:
             self._learn_from_lists(memory, weak, body, shot)
+        elif has_taught:
+            flight.gives = None
 
     def _learn_from_lists(
         self, memory: Memory, weak: Sequence[tuple[Value, str]], body: Body, shot: Shot
@@ -319,7 +298,10 @@ class Correlation:
             for text in opened:
                 coming.drop(flight, text)
             flight.opened = None
-        flight.gives = None
+        if flight.gives is not None:
+            # What others counted on may not be known after all: their answers are read again.
+            self._view(flight.shot).told.clear()
+            flight.gives = None
         flight.carried = None
         self.awaited.ended(flight)
 
@@ -342,12 +324,23 @@ class Correlation:
         rules = self._rules
         return rules.get(shot.rule, NOT_DECLARED) if rules else NOT_DECLARED
 
-    def _view(self, shot: Shot) -> _View:
+    def _view(self, shot: Shot) -> View:
         name = f"{shot.target}\0{shot.copy}" if shot.copy else shot.target
         view = self._views.get(name)
         if view is None:
-            view = self._views[name] = _View(self.limits)
+            view = self._views[name] = View(self.limits)
         return view
+
+
+def _write_head_of(flight: Flight, before: Shot) -> bool:
+    """Write the head of a flight whose shot was another before; return whether that can be done."""
+    shot = flight.shot
+    if shot.headers is before.headers and shot.body_length == before.body_length:
+        head = retargeted(flight.head, shot.method, before.path, shot.path)
+        if head is not None:
+            flight.head = head
+            return True
+    return write_head(flight)
 
 
 def _carries(shot: Shot, text: str) -> bool:

@@ -302,3 +302,34 @@ def test_others_believe_lists_only_while_all_say_the_same():
     assert correlated.path("/products/1", session="ann") == "/products/1"
     assert correlated.path("/products/1", session="client:192.0.2.1") == "/products/8"
     assert correlated.path("/products/1", session="ben") == "/products/9"
+
+
+SEEN = {"id": 42, "customer": {"id": 49}}
+
+
+def test_an_answer_that_told_nothing_new_is_learned_later_if_what_gave_it_failed():
+    learns = Correlated()
+    made = learns.plan("POST", "/orders", SEEN, status=201)
+    first = learns.plan("GET", "/orders/42", SEEN)
+    second = learns.plan("GET", "/orders/42", SEEN)
+    assert (first.gives, second.gives) == (None, None)
+    for flight in (made, first, second):
+        learns.correlation.departing(flight)
+    learns.answer(made, "", status=500)
+    third = learns.plan("GET", "/orders/42", SEEN)
+    learns.answer(first, SEEN)
+    learns.answer(second, SEEN)
+    learns.correlation.departing(third)
+    learns.answer(third, {"id": 42, "customer": {"id": 88}})
+    assert learns.path("/customers/49") == "/customers/88"
+
+
+def test_what_came_before_and_differs_now_is_read_anew():
+    learns = Correlated()
+    learns.teach("POST", "/orders", SEEN, {"id": 7, "customer": {"id": 8}})
+    for _ in range(2):
+        assert learns.plan("GET", "/orders/42", SEEN).gives is None
+    changed = learns.plan("GET", "/orders/42", {"id": 42, "customer": {"id": 50}})
+    learns.correlation.departing(changed)
+    learns.answer(changed, {"id": 7, "customer": {"id": 9}})
+    assert learns.path("/customers/50") == "/customers/9"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mirrorproxy.headers import end_to_end
 from mirrorproxy.http1.grammar import REQUEST_HEAD
-from mirrorproxy.http1.messages import serialize_request
+from mirrorproxy.http1.messages import retargeted, serialize_request
 
 PLAIN = [("Host", "a"), ("X-Twice", "1"), ("x-twice", "2")]
 
@@ -117,3 +117,16 @@ def test_a_head_is_what_a_check_of_the_whole_would_let_through(method, target, h
     else:
         with pytest.raises(ValueError, match=r"HTTP does not allow|latin-1"):
             serialize_request(method, target, headers, length)
+
+
+def test_a_head_with_another_target_is_as_if_it_had_been_written_so():
+    head = serialize_request("PUT", "/orders/42?q=/orders/42", PLAIN, 5)
+    assert retargeted(head, "PUT", "/orders/42?q=/orders/42", "/orders/7") == (
+        b"PUT /orders/7 HTTP/1.1\r\nHost: a\r\nX-Twice: 1\r\nx-twice: 2\r\n"
+        b"Content-Length: 5\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize("target", ["", "/a b", "/a\r\nX: y", "/\xe9"])
+def test_a_target_that_is_not_plain_is_not_put_into_a_head(target):
+    assert retargeted(b"GET /a HTTP/1.1\r\n\r\n", "GET", "/a", target) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirrorproxy.headers import end_to_end
@@ -96,6 +96,7 @@ NAMES = TEXT | st.sampled_from(
 VALUES = TEXT | st.sampled_from(["x-a, close", "v" * 2049])
 
 
+@example("GET", "/", [("0:", "")], None)
 @given(
     st.sampled_from(["GET", "POST"]) | TEXT,
     st.sampled_from(["/", "/a?b"]) | TEXT,
@@ -104,7 +105,8 @@ VALUES = TEXT | st.sampled_from(["x-a, close", "v" * 2049])
 )
 def test_a_head_is_what_a_check_of_the_whole_would_let_through(method, target, headers, length):
     """Headers are checked one by one; that must come to the same."""
-    lines = [f"{n}: {v}\r\n" for n, v in end_to_end(headers) if n.lower() != "content-length"]
+    written = [one for one in end_to_end(headers) if one[0].lower() != "content-length"]
+    lines = [f"{n}: {v}\r\n" for n, v in written]
     lines += [f"Content-Length: {length}\r\n"] if length is not None else []
     text = f"{method} {target} HTTP/1.1\r\n{''.join(lines)}\r\n"
     try:
@@ -112,7 +114,8 @@ def test_a_head_is_what_a_check_of_the_whole_would_let_through(method, target, h
         is_sound = REQUEST_HEAD.fullmatch(whole) and whole.count(b"\r\n") == len(lines) + 2
     except UnicodeEncodeError:
         is_sound = False
-    if is_sound:
+    # In the whole a name's colon ends it early, and what follows is its value.
+    if is_sound and not any(":" in name for name, _ in written):
         assert serialize_request(method, target, headers, length) == whole
     else:
         with pytest.raises(ValueError, match=r"HTTP does not allow|latin-1"):

@@ -104,7 +104,7 @@ $(VENV)/.dev-installed: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.run-installed
 
 $(COMPILED)/.built: setup.py $(shell find mirrorproxy -name '*.py') | $(VENV)/.dev-installed
-	@echo "compiling into $(COMPILED) (about a minute)"
+	@echo "compiling into $(COMPILED) (some minutes)"
 	@rm -rf $(COMPILED) && mkdir -p .cache
 	@MIRRORPROXY_COMPILE=1 $(BIN)/python setup.py -q build --build-base .cache/build \
 		--build-lib $(COMPILED) >.cache/compile.log 2>&1 || { cat .cache/compile.log >&2; exit 1; }

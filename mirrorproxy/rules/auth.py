@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 from msgspec import UNSET
 
 from mirrorproxy.record import Credential, Exchange
+from mirrorproxy.rules.conditions import attribute_tests
 from mirrorproxy.rules.late import LATE, Source, compile_late
-from mirrorproxy.rules.match import compile_presence
-from mirrorproxy.rules.offers import Offer, ReadTable, Replacement, claim_texts, compile_static
+from mirrorproxy.rules.offers import Offer, ReadTable, Replacement, compile_static
 from mirrorproxy.rules.patterns import Fault, KeyPath, Kind, compile_patterns
 from mirrorproxy.rules.schema import AuthEntry, When
 from mirrorproxy.rules.schema_auth import Use
@@ -109,18 +109,9 @@ def _compile_when(
     when: When, places: frozenset[str] | None, at: KeyPath
 ) -> tuple[Callable[[Credential], bool], bool]:
     """Return a test of credentials, and whether ``when`` asks for anything of them."""
-    tests: list[Callable[[Credential], bool]] = []
-    narrowed = when.in_ is not UNSET
+    tests = attribute_tests(when, at)
+    narrowed = when.in_ is not UNSET or bool(tests)
     allowed = frozenset({when.in_}) if when.in_ is not UNSET else places
-    for key in ("name", "scheme", "fingerprint", "subject", "user"):
-        patterns = getattr(when, key)
-        if patterns is not UNSET:
-            kind = Kind.FOLDED if key in ("name", "scheme") else Kind.TEXT
-            tests.append(_attribute(key, kind, compile_patterns(patterns, kind, (*at, key))))
-    if when.claim is not UNSET:
-        for name, wanted in when.claim.items():
-            tests.append(_claim(name, compile_presence(wanted, (*at, "claim", name))))
-    narrowed = narrowed or bool(tests)
 
     def is_placed(credential: Credential) -> bool:
         return allowed is None or credential.place in allowed
@@ -129,20 +120,6 @@ def _compile_when(
         return is_placed(credential) and all(test(credential) for test in tests)
 
     return (fits if tests else is_placed), narrowed
-
-
-def _attribute(key: str, kind: Kind, test: Callable[[str], bool]) -> Callable[[Credential], bool]:
-    def fits(credential: Credential) -> bool:
-        value = getattr(credential, key)
-        if value is None:
-            return False
-        return test(value.lower() if kind is Kind.FOLDED else value)
-
-    return fits
-
-
-def _claim(name: str, test: Callable[[list[str]], bool]) -> Callable[[Credential], bool]:
-    return lambda credential: test(claim_texts(credential, name))
 
 
 _ANONYMOUS = Replacement(

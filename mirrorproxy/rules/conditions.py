@@ -19,9 +19,10 @@ from mirrorproxy.record import Credential
 from mirrorproxy.remembered import Remembered
 from mirrorproxy.rules.facts import Facts
 from mirrorproxy.rules.jsonpath import NotJsonError, find_texts, parse_path
+from mirrorproxy.rules.offers import claim_texts
 from mirrorproxy.rules.patterns import Fault, KeyPath, Kind, compile_patterns
 from mirrorproxy.rules.presence import ValuesTest, compile_presence
-from mirrorproxy.rules.schema import CredentialMatch, Patterns, Presence, Size, Window
+from mirrorproxy.rules.schema import CredentialMatch, Patterns, Presence, Size, When, Window
 
 FactsTest = Callable[[Facts], bool]
 CredentialTest = Callable[[Credential], bool]
@@ -153,10 +154,18 @@ def credential_test(wanted: CredentialMatch | Literal[False], at: KeyPath) -> Fa
     """
     if wanted is False:
         return lambda facts: not facts.exchange.credentials
-    tests: list[CredentialTest] = []
+    tests = attribute_tests(wanted, at)
     if wanted.in_ is not UNSET:
         place = wanted.in_
-        tests.append(lambda credential: credential.place == place)
+        tests.insert(0, lambda credential: credential.place == place)
+    return lambda facts: any(
+        all(test(credential) for test in tests) for credential in facts.exchange.credentials
+    )
+
+
+def attribute_tests(wanted: CredentialMatch | When, at: KeyPath) -> list[CredentialTest]:
+    """Return the tests of a credential, but for where it stands. Raises Fault."""
+    tests: list[CredentialTest] = []
     for key in ("name", "scheme", "fingerprint", "subject", "user"):
         patterns: Patterns | msgspec.UnsetType = getattr(wanted, key)
         if patterns is not UNSET:
@@ -165,9 +174,7 @@ def credential_test(wanted: CredentialMatch | Literal[False], at: KeyPath) -> Fa
     if wanted.claim is not UNSET:
         for name, presence in wanted.claim.items():
             tests.append(_claim(name, compile_presence(presence, (*at, "claim", name))))
-    return lambda facts: any(
-        all(test(credential) for test in tests) for credential in facts.exchange.credentials
-    )
+    return tests
 
 
 def _attribute(key: str, kind: Kind, test: Callable[[str], bool]) -> CredentialTest:
@@ -181,16 +188,4 @@ def _attribute(key: str, kind: Kind, test: Callable[[str], bool]) -> CredentialT
 
 
 def _claim(name: str, test: ValuesTest) -> CredentialTest:
-    def fits(credential: Credential) -> bool:
-        claim = credential.claims.get(name)
-        if claim is None:
-            return test([])
-        items = claim if isinstance(claim, list) else [claim]
-        return test(
-            [
-                item if isinstance(item, str) else msgspec.json.encode(item).decode()
-                for item in items
-            ]
-        )
-
-    return fits
+    return lambda credential: test(claim_texts(credential, name))

@@ -41,7 +41,7 @@ from mirrorproxy.replay.guard import ProductionGuard
 from mirrorproxy.replay.intake import Intake
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.neighbours import Neighbours
-from mirrorproxy.replay.order import Order
+from mirrorproxy.replay.order import order_of
 from mirrorproxy.replay.runner import Runner
 from mirrorproxy.replay.unmapped import Unmapped
 from mirrorproxy.replay.verdict import exit_status
@@ -179,7 +179,7 @@ def _replay(
             settings.limits,
             ledger,
             speed=settings.speed,
-            order=_order(settings, ledger),
+            order=order_of(settings.order, ledger.unordered),
             with_body=with_body,
             report=report,
             on_unreadable=result.unreadable.add,
@@ -211,13 +211,6 @@ def _replay(
         except MirrorproxyError as error:
             return error
     return None
-
-
-def _order(settings: Settings, ledger: Ledger) -> Order | None:
-    is_kept, by_target, skips_broken = settings.order
-    if not is_kept:
-        return None
-    return Order(by_target=by_target, skips_broken=skips_broken, shared=ledger.unordered)
 
 
 def _control(args: argparse.Namespace, run: str) -> Control:

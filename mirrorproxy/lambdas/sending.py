@@ -26,7 +26,7 @@ from mirrorproxy.replay.guard import ProductionGuard
 from mirrorproxy.replay.intake import Intake
 from mirrorproxy.replay.ledger import Ledger
 from mirrorproxy.replay.limits import Limits
-from mirrorproxy.replay.order import Order
+from mirrorproxy.replay.order import order_of
 from mirrorproxy.replay.runner import Runner
 from mirrorproxy.rules.plan import SKIP_SAMPLED, Plan, plan, with_body
 from mirrorproxy.rules.ruleset import CompiledTarget, RuleSet
@@ -166,7 +166,7 @@ class Sender:
                     },
                     ledger,
                     speed=1.0,
-                    order=self._order(ledger),
+                    order=order_of(self._rules.order, ledger.unordered),
                     with_body=with_body,
                     report=chunk.hear,
                     on_unreadable=self._unreadable,
@@ -207,12 +207,6 @@ class Sender:
             return found._replace(shots=shots)
 
         return planned
-
-    def _order(self, ledger: Ledger) -> Order | None:
-        is_kept, by_target, skips_broken = self._rules.order
-        if not is_kept:
-            return None
-        return Order(by_target=by_target, skips_broken=skips_broken, shared=ledger.unordered)
 
     def _unreadable(self, event: Unreadable) -> None:
         self._say(f"warning: {event}")

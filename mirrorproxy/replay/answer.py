@@ -50,7 +50,7 @@ class Answer:
 
 
 class Listener(Protocol):
-    """Hears the answers: what learns from them, and what compares them."""
+    """Hears the answers: what compares them. What learns from them is the engine's correlator."""
 
     def wants(self, shot: Shot) -> Answer | None:
         """Return what keeps the answer to a shot until `answered` was told of it, None for none."""

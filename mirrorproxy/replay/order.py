@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 
 from mirrorproxy.replay.flight import Flight
+from mirrorproxy.rules.session import SessionOrder
 
 GO = 0
 WAIT = 1
@@ -283,6 +284,13 @@ class Order:
         self._broken[key] = (found[0], began_us)
         self._broken.move_to_end(key)
         return True
+
+
+def order_of(sessions: SessionOrder, shared: Counter[str]) -> Order | None:
+    """Return what keeps the order that rules ask for, None for none. shared: see `Order`."""
+    if not sessions.is_kept:
+        return None
+    return Order(by_target=sessions.by_target, skips_broken=sessions.skips_broken, shared=shared)
 
 
 def _least_end(active: list[Flight]) -> int:

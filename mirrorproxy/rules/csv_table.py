@@ -11,19 +11,13 @@ from pathlib import Path
 
 from mirrorproxy.errors import ConfigError
 from mirrorproxy.rules.schema_auth import Basic
+from mirrorproxy.yamlfile import read_bounded
 
 
 def read_csv(path: Path, *, max_bytes: int, max_entries: int) -> dict[str, str | Basic]:
     """Return the entries of a file. Raises ConfigError with file and line."""
     name = str(path)
-    try:
-        with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", file=name) from error
-    if len(data) > max_bytes:
-        raise ConfigError(f"larger than {max_bytes >> 20} MiB", file=name)
-    text = _decoded(data)
+    text = _decoded(read_bounded(path, name, max_bytes))
     if text is None:
         raise ConfigError("not UTF-8 text", file=name)
     reader = csv.reader(text.splitlines(keepends=True), strict=True)

@@ -107,7 +107,8 @@ def load(
         raise ConfigError("not valid YAML: a character that text cannot hold", file=name) from error
 
 
-def _read(path: Path, name: str, max_bytes: int) -> str:
+def read_bounded(path: Path, name: str, max_bytes: int) -> bytes:
+    """Return what a file holds. name: for errors. Raises ConfigError, also if it is larger."""
     try:
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)
@@ -115,6 +116,11 @@ def _read(path: Path, name: str, max_bytes: int) -> str:
         raise ConfigError(f"cannot be read: {error.strerror}", file=name) from error
     if len(data) > max_bytes:
         raise ConfigError(f"larger than {max_bytes >> 20} MiB", file=name)
+    return data
+
+
+def _read(path: Path, name: str, max_bytes: int) -> str:
+    data = read_bounded(path, name, max_bytes)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
